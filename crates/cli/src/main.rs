@@ -1,0 +1,2 @@
+//! The `lmgc` command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Codecs for gradient files: the language-model prior, baselines, and the file pipeline.

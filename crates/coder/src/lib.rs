@@ -1,0 +1,1 @@
+//! Integer frequency tables and range coding.

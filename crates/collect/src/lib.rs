@@ -1,0 +1,1 @@
+//! Data sets, networks and the training loop that writes gradient files.

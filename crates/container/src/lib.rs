@@ -1,0 +1,1 @@
+//! The .lmgc file: header, blocks, index, checksums and limits.

@@ -1,0 +1,1 @@
+//! Deterministic numeric kernels for int8 language-model inference.

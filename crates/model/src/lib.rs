@@ -1,0 +1,1 @@
+//! Transformer families with bit-exact inference, canonical weights and the model store.

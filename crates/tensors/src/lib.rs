@@ -1,0 +1,1 @@
+//! Tensor files as spans and skeleton: where each tensor's bytes lie.

@@ -1,0 +1,1 @@
+//! Shared test inputs: bit patterns, tiny models and tensor files.

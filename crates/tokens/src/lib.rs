@@ -1,0 +1,1 @@
+//! Tokenizers, legal alphabets and token datasets, with an exact inverse.
