@@ -1,0 +1,183 @@
+//! AVX2 with FMA: two 256-bit registers hold the 16 lanes.
+
+use core::arch::x86_64::*;
+
+use crate::quant::BLOCK;
+use crate::simd::{Kernel, LANES, Simd};
+
+/// Proof that AVX2 and FMA are there; made only by [`Avx2::detect`].
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The token, if this machine and its operating system support the instructions.
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn run_with_features<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// Lanes 0-7 and 8-15.
+#[derive(Clone, Copy)]
+pub struct Pair(__m256, __m256);
+
+/// Applies an intrinsic without memory operands to both halves.
+macro_rules! halves {
+    ($f:ident $(::<$n:tt>)? ($($x:expr),+)) => {{
+        // SAFETY: an `Avx2` exists only where these instructions do, and nothing here touches memory.
+        unsafe { Pair($f $(::<$n>)? ($($x.0),+), $f $(::<$n>)? ($($x.1),+)) }
+    }};
+}
+
+impl Simd for Avx2 {
+    type F = Pair;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: an `Avx2` exists only where `detect` found every feature that the function enables.
+        unsafe { run_with_features(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        // SAFETY: the instruction is there (see `Avx2`).
+        unsafe { Pair(_mm256_set1_ps(x), _mm256_set1_ps(x)) }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        // SAFETY: the instruction is there (see `Avx2`), and `x` is 16 readable f32; the loads may be unaligned.
+        unsafe { Pair(_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))) }
+    }
+
+    #[inline(always)]
+    fn store(self, x: Self::F, out: &mut [f32; LANES]) {
+        // SAFETY: the instruction is there (see `Avx2`), and `out` is 16 writable f32; the stores may be unaligned.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), x.0);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), x.1);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        halves!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        halves!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        halves!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        halves!(_mm256_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        halves!(_mm256_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        halves!(_mm256_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F, b: Self::F) -> Self::F {
+        halves!(_mm256_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, x: Self::F) -> Self::F {
+        halves!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    }
+
+    #[inline(always)]
+    fn exp2_integral(self, n: Self::F) -> Self::F {
+        // SAFETY: the instructions are there (see `Avx2`), and nothing touches memory.
+        let half = |n| unsafe {
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        };
+        Pair(half(n.0), half(n.1))
+    }
+
+    #[inline(always)]
+    fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F {
+        let mask = halves!(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
+        halves!(_mm256_blendv_ps(no, yes, mask))
+    }
+
+    #[inline(always)]
+    fn max_abs_bits(self, a: Self::F, b: Self::F) -> u32 {
+        // SAFETY: the instructions are there (see `Avx2`); the store goes to a local array of 32 bytes.
+        unsafe {
+            let magnitude = _mm256_set1_epi32(0x7fff_ffff);
+            let bits = |x| _mm256_and_si256(_mm256_castps_si256(x), magnitude);
+            let m = _mm256_max_epi32(_mm256_max_epi32(bits(a.0), bits(a.1)), _mm256_max_epi32(bits(b.0), bits(b.1)));
+            let mut lanes = [0u32; 8];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), m);
+            lanes.into_iter().fold(0, u32::max)
+        }
+    }
+
+    #[inline(always)]
+    fn to_i8(self, x: Self::F, out: &mut [i8; LANES]) {
+        let mut lanes = [0.0; LANES];
+        self.store(self.round(x), &mut lanes);
+        *out = lanes.map(|v| v as i8);
+    }
+
+    #[inline(always)]
+    fn to_u32(self, x: Self::F, out: &mut [u32; LANES]) {
+        // SAFETY: the instructions are there (see `Avx2`), and `out` is 64 writable bytes.
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_cvttps_epi32(x.0));
+            _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), _mm256_cvttps_epi32(x.1));
+        }
+    }
+
+    #[inline(always)]
+    fn block_dots<const R: usize>(
+        self,
+        w: &[u8; LANES * BLOCK],
+        x: [&[i8; BLOCK]; R],
+        _bias: [i32; R],
+    ) -> [Self::F; R] {
+        // maddubs saturates at 16 bits, so the weights go back to signed and both factors are kept within 127:
+        // |x| * (w with the sign of x) sums two products of at most 127 * 127, which fits.
+        // SAFETY: the instructions are there (see `Avx2`), and `w` holds BLOCK / 4 groups of 64 bytes.
+        unsafe {
+            let zero = _mm256_setzero_si256();
+            let ones = _mm256_set1_epi16(1);
+            let offset = _mm256_set1_epi8(-128);
+            let mut dots = [(zero, zero); R];
+            for group in 0..BLOCK / 4 {
+                let at = w.as_ptr().add(group * 64);
+                let low = _mm256_xor_si256(_mm256_loadu_si256(at.cast()), offset);
+                let high = _mm256_xor_si256(_mm256_loadu_si256(at.add(32).cast()), offset);
+                for (dot, x) in dots.iter_mut().zip(&x) {
+                    let at = group * 4;
+                    let four = i32::from_ne_bytes([x[at] as u8, x[at + 1] as u8, x[at + 2] as u8, x[at + 3] as u8]);
+                    let x = _mm256_set1_epi32(four);
+                    let magnitude = _mm256_abs_epi8(x);
+                    let half = |w| _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x)), ones);
+                    dot.0 = _mm256_add_epi32(dot.0, half(low));
+                    dot.1 = _mm256_add_epi32(dot.1, half(high));
+                }
+            }
+            dots.map(|dot| Pair(_mm256_cvtepi32_ps(dot.0), _mm256_cvtepi32_ps(dot.1)))
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! AVX-512 with VNNI: one 512-bit register holds the 16 lanes.
+
+use core::arch::x86_64::*;
+
+use crate::quant::BLOCK;
+use crate::simd::{Kernel, LANES, Simd};
+
+/// Proof that AVX-512 F, BW, DQ, VL and VNNI, AVX2 and FMA are there; made only by [`Avx512::detect`].
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The token, if this machine and its operating system support the instructions.
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma"))
+        .then_some(Self(()))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+fn run_with_features<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// Wraps intrinsics without memory operands.
+macro_rules! lanes {
+    ($e:expr) => {
+        // SAFETY: an `Avx512` exists only where these instructions do, and nothing here touches memory.
+        unsafe { $e }
+    };
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: an `Avx512` exists only where `detect` found every feature that the function enables.
+        unsafe { run_with_features(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        lanes!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        // SAFETY: the instruction is there (see `Avx512`), and `x` is 16 readable f32; the load may be unaligned.
+        unsafe { _mm512_loadu_ps(x.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, x: Self::F, out: &mut [f32; LANES]) {
+        // SAFETY: the instruction is there (see `Avx512`), and `out` is 16 writable f32; the store may be unaligned.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        lanes!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        lanes!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        lanes!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        lanes!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        lanes!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        lanes!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F, b: Self::F) -> Self::F {
+        lanes!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, x: Self::F) -> Self::F {
+        lanes!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    }
+
+    #[inline(always)]
+    fn exp2_integral(self, n: Self::F) -> Self::F {
+        lanes!({
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        })
+    }
+
+    #[inline(always)]
+    fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F {
+        lanes!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
+    }
+
+    #[inline(always)]
+    fn max_abs_bits(self, a: Self::F, b: Self::F) -> u32 {
+        lanes!({
+            let magnitude = _mm512_set1_epi32(0x7fff_ffff);
+            let a = _mm512_and_epi32(_mm512_castps_si512(a), magnitude);
+            let b = _mm512_and_epi32(_mm512_castps_si512(b), magnitude);
+            _mm512_reduce_max_epi32(_mm512_max_epi32(a, b)) as u32
+        })
+    }
+
+    #[inline(always)]
+    fn to_i8(self, x: Self::F, out: &mut [i8; LANES]) {
+        // SAFETY: the instructions are there (see `Avx512`), and `out` is 16 writable bytes.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x))) }
+    }
+
+    #[inline(always)]
+    fn to_u32(self, x: Self::F, out: &mut [u32; LANES]) {
+        // SAFETY: the instructions are there (see `Avx512`), and `out` is 64 writable bytes.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_cvttps_epi32(x)) }
+    }
+
+    #[inline(always)]
+    fn block_dots<const R: usize>(self, w: &[u8; LANES * BLOCK], x: [&[i8; BLOCK]; R], bias: [i32; R]) -> [Self::F; R] {
+        lanes!({
+            let mut dots: [__m512i; R] = core::array::from_fn(|r| _mm512_set1_epi32(bias[r]));
+            for group in 0..BLOCK / 4 {
+                // SAFETY: `w` holds BLOCK / 4 groups of 64 bytes.
+                let w = _mm512_loadu_si512(w.as_ptr().add(group * 64).cast());
+                for (dot, x) in dots.iter_mut().zip(&x) {
+                    let at = group * 4;
+                    let four = i32::from_ne_bytes([x[at] as u8, x[at + 1] as u8, x[at + 2] as u8, x[at + 3] as u8]);
+                    // vpdpbusd does not saturate between its four products: exact.
+                    *dot = _mm512_dpbusd_epi32(*dot, w, _mm512_set1_epi32(four));
+                }
+            }
+            dots.map(|dot| _mm512_cvtepi32_ps(dot))
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! The one rule that turns f32 values into int8 blocks, for weights and activations alike.
+//!
+//! A row is cut into blocks of 32 along the input dimension, the last one padded with zeros. For a block with the
+//! largest magnitude m:
+//! - if m is not finite or below 2^-100, the block is all zero with scale 0;
+//! - otherwise scale = m / 127 and q = round(x * (127 / m)), ties to even. Each operation is rounded to f32.
+//!
+//! |q| <= 127 follows, since x * (127 / m) never exceeds 127.5.
+
+use crate::simd::{LANES, Simd};
+
+/// Values that share a scale.
+pub const BLOCK: usize = 32;
+
+/// Magnitudes below this quantise to zero, so that 127 / m stays finite.
+const MIN_MAGNITUDE: f32 = f32::from_bits((127 - 100) << 23);
+
+/// A weight matrix in canonical form: int8 blocks with one f32 scale each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantMatrix {
+    rows: usize,
+    cols: usize,
+    q: Vec<i8>,
+    scales: Vec<f32>,
+}
+
+impl QuantMatrix {
+    /// Quantises `values` (row-major `[rows, cols]`, cols = input dimension).
+    ///
+    /// # Panics
+    /// If `values.len() != rows * cols`.
+    pub fn quantise(rows: usize, cols: usize, values: &[f32]) -> Self {
+        assert_eq!(values.len(), rows * cols, "matrix of {rows} x {cols}");
+        let mut matrix = Self::empty(cols);
+        for row in values.chunks_exact(cols.max(1)).take(rows) {
+            matrix.push_row(row);
+        }
+        matrix
+    }
+
+    /// A matrix without rows yet, to be filled with [`QuantMatrix::push_row`].
+    pub fn empty(cols: usize) -> Self {
+        Self { rows: 0, cols, q: Vec::new(), scales: Vec::new() }
+    }
+
+    /// Quantises one more row.
+    ///
+    /// # Panics
+    /// If `row.len()` is not the number of columns.
+    pub fn push_row(&mut self, row: &[f32]) {
+        assert_eq!(row.len(), self.cols, "row length");
+        for block in row.chunks(BLOCK) {
+            let mut padded = [0.0; BLOCK];
+            padded[..block.len()].copy_from_slice(block);
+            let mut q = [0; BLOCK];
+            self.scales.push(quantise_block(crate::arch::scalar::Scalar, &padded, &mut q));
+            self.q.extend_from_slice(&q);
+        }
+        self.rows += 1;
+    }
+
+    /// Number of rows (output features).
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns (input features).
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Blocks in a row.
+    pub fn blocks_per_row(&self) -> usize {
+        self.cols.div_ceil(BLOCK)
+    }
+
+    /// The int8 values, `[rows, blocks_per_row * 32]`, zero where a row was padded.
+    pub fn values(&self) -> &[i8] {
+        &self.q
+    }
+
+    /// The scales, `[rows, blocks_per_row]`.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// Row `row` as f32: each value times its block's scale, rounded once.
+    ///
+    /// # Panics
+    /// If `row` is out of range or `out.len()` is not the number of columns.
+    pub fn dequantise_row(&self, row: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.cols, "row length");
+        let n_blocks = self.blocks_per_row();
+        let q = &self.q[row * n_blocks * BLOCK..][..n_blocks * BLOCK];
+        let scales = &self.scales[row * n_blocks..][..n_blocks];
+        for ((out, q), &scale) in out.chunks_mut(BLOCK).zip(q.chunks_exact(BLOCK)).zip(scales) {
+            for (out, &q) in out.iter_mut().zip(q) {
+                *out = f32::from(q) * scale;
+            }
+        }
+    }
+
+    /// The matrix of the given rows, in the given order.
+    ///
+    /// # Panics
+    /// If a row is out of range.
+    pub fn select_rows(&self, rows: impl IntoIterator<Item = usize>) -> Self {
+        let n_blocks = self.blocks_per_row();
+        let mut picked = Self::empty(self.cols);
+        for row in rows {
+            picked.q.extend_from_slice(&self.q[row * n_blocks * BLOCK..][..n_blocks * BLOCK]);
+            picked.scales.extend_from_slice(&self.scales[row * n_blocks..][..n_blocks]);
+            picked.rows += 1;
+        }
+        picked
+    }
+
+    /// The rows of `others` below those of `self`: for projections that read the same input.
+    ///
+    /// # Panics
+    /// If the numbers of columns differ.
+    pub fn stack(&self, others: &[&Self]) -> Self {
+        let mut all = self.clone();
+        for other in others {
+            assert_eq!(other.cols, self.cols, "stacked matrices read the same input");
+            all.q.extend_from_slice(&other.q);
+            all.scales.extend_from_slice(&other.scales);
+            all.rows += other.rows;
+        }
+        all
+    }
+}
+
+/// Quantised activations: a batch of rows, each in blocks of 32.
+#[derive(Clone, Debug, Default)]
+pub struct QuantRows {
+    n_cols: usize,
+    pub(crate) q: Vec<[i8; BLOCK]>,
+    pub(crate) scales: Vec<f32>,
+    /// -128 times the sum of each block, which undoes the offset of unsigned weights.
+    pub(crate) bias: Vec<i32>,
+}
+
+impl QuantRows {
+    /// An empty batch of rows of `n_cols` values.
+    pub fn new(n_cols: usize) -> Self {
+        Self { n_cols, ..Self::default() }
+    }
+
+    /// Values in a row.
+    pub fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+
+    /// Blocks in a row.
+    pub fn blocks_per_row(&self) -> usize {
+        self.n_cols.div_ceil(BLOCK)
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.q.len().checked_div(self.blocks_per_row()).unwrap_or(0)
+    }
+
+    /// Makes room for `n_rows` rows; their contents are stale until written.
+    pub(crate) fn resize(&mut self, n_rows: usize) {
+        let n_blocks = n_rows * self.blocks_per_row();
+        self.q.resize(n_blocks, [0; BLOCK]);
+        self.scales.resize(n_blocks, 0.0);
+        self.bias.resize(n_blocks, 0);
+    }
+}
+
+/// Quantises one block by the rule above and returns its scale.
+#[inline(always)]
+pub(crate) fn quantise_block<S: Simd>(simd: S, x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> f32 {
+    let (Some(x0), Some(x1)) = (x.first_chunk::<LANES>(), x.last_chunk::<LANES>()) else { unreachable!() };
+    let (x0, x1) = (simd.load(x0), simd.load(x1));
+    let max = f32::from_bits(simd.max_abs_bits(x0, x1));
+    if !max.is_finite() || max < MIN_MAGNITUDE {
+        *q = [0; BLOCK];
+        return 0.0;
+    }
+    let inverse = simd.splat(127.0 / max);
+    let (low, high) = q.split_at_mut(LANES);
+    if let (Ok(low), Ok(high)) = (low.try_into(), high.try_into()) {
+        simd.to_i8(simd.mul(x0, inverse), low);
+        simd.to_i8(simd.mul(x1, inverse), high);
+    }
+    max / 127.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hand_checked_block() {
+        let m = QuantMatrix::quantise(1, 4, &[1.0, -2.0, 0.5 / 127.0, 1.5 / 127.0]);
+        // 127 / 2 = 63.5: 63.5 -> 64 (tie to even), -127, 0.25 -> 0, 0.75 -> 1.
+        assert_eq!(&m.values()[..4], &[64, -127, 0, 1]);
+        assert_eq!(m.values().len(), BLOCK);
+        assert_eq!(m.scales(), &[2.0 / 127.0]);
+    }
+
+    #[test]
+    fn degenerate_blocks_are_zero() {
+        for bad in [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-38, f32::from_bits(1)] {
+            let m = QuantMatrix::quantise(1, 2, &[bad, 0.0]);
+            assert_eq!(m.values(), &[0; BLOCK], "{bad}");
+            assert_eq!(m.scales(), &[0.0], "{bad}");
+        }
+    }
+
+    #[test]
+    fn select_and_stack_keep_rows() {
+        let m = QuantMatrix::quantise(3, 33, &(0..99).map(|i| i as f32).collect::<Vec<_>>());
+        let stacked = m.select_rows([2]).stack(&[&m.select_rows([0, 1])]);
+        let (mut a, mut b) = ([0.0; 33], [0.0; 33]);
+        for (row, source) in [(0, 2), (1, 0), (2, 1)] {
+            stacked.dequantise_row(row, &mut a);
+            m.dequantise_row(source, &mut b);
+            assert_eq!(a, b);
+        }
+    }
+}

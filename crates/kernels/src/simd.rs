@@ -1,0 +1,120 @@
+//! The lane operations that an instruction set provides, and what is built from them alone.
+
+use crate::quant::BLOCK;
+
+/// Number of virtual lanes: every vector operation works on 16 f32 values, whatever the hardware's width.
+pub const LANES: usize = 16;
+
+/// One instruction set's lane operations. A value of an implementing type is proof that the instruction set is there,
+/// which is what makes the methods safe to call.
+///
+/// All operations are IEEE 754 binary32, round to nearest even, no flushing of subnormals, and [`Simd::fma`] rounds
+/// once. NaNs follow the rules written at each operation; nothing depends on a NaN's payload.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// 16 f32 lanes.
+    type F: Copy;
+
+    /// Runs `kernel` compiled for this instruction set.
+    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// All lanes equal to `x`.
+    fn splat(self, x: f32) -> Self::F;
+    /// Lane i is `x[i]`.
+    fn load(self, x: &[f32; LANES]) -> Self::F;
+    /// `out[i]` is lane i.
+    fn store(self, x: Self::F, out: &mut [f32; LANES]);
+    /// a + b.
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a - b.
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a * b.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a / b.
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a * b + c, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `if a > b { a } else { b }`: b where either is NaN.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `if a < b { a } else { b }`: b where either is NaN.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Nearest integer, ties to even, as f32.
+    fn round(self, x: Self::F) -> Self::F;
+    /// 2^n for integral lanes n in -126..=127.
+    fn exp2_integral(self, n: Self::F) -> Self::F;
+    /// `yes` in the lanes where a < b, `no` elsewhere (also where either is NaN).
+    fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F;
+    /// The largest of the 32 bit patterns with the sign bit cleared.
+    fn max_abs_bits(self, a: Self::F, b: Self::F) -> u32;
+    /// Lanes of magnitude at most 127.5, rounded to the nearest integer, ties to even.
+    fn to_i8(self, x: Self::F, out: &mut [i8; LANES]);
+    /// Lanes in 0..2^31, truncated.
+    fn to_u32(self, x: Self::F, out: &mut [u32; LANES]);
+    /// `R` exact dot products of one weight block, for 16 outputs each, as f32 (|dot| <= 32 * 127 * 127 < 2^24, so the
+    /// conversion is exact).
+    ///
+    /// `w`: 16 outputs x 32 inputs of weight + 128, layout `[input / 4][output][input % 4]`. `x[r]`: 32 activations.
+    /// `bias[r]` = -128 * sum of `x[r]`.
+    fn block_dots<const R: usize>(self, w: &[u8; LANES * BLOCK], x: [&[i8; BLOCK]; R], bias: [i32; R]) -> [Self::F; R];
+
+    /// All lanes zero.
+    #[inline(always)]
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
+    }
+
+    /// The first `x.len()` (at most 16) lanes from `x`, the rest `fill`.
+    #[inline(always)]
+    fn load_partial(self, x: &[f32], fill: f32) -> Self::F {
+        match x.first_chunk::<LANES>() {
+            Some(whole) => self.load(whole),
+            None => {
+                let mut padded = [fill; LANES];
+                padded[..x.len()].copy_from_slice(x);
+                self.load(&padded)
+            }
+        }
+    }
+
+    /// The first `out.len()` (at most 16) lanes to `out`.
+    #[inline(always)]
+    fn store_partial(self, x: Self::F, out: &mut [f32]) {
+        match out.first_chunk_mut::<LANES>() {
+            Some(whole) => self.store(x, whole),
+            None => {
+                let mut lanes = [0.0; LANES];
+                self.store(x, &mut lanes);
+                out.copy_from_slice(&lanes[..out.len()]);
+            }
+        }
+    }
+
+    /// Sum of the lanes by a fixed tree: lane i + lane i+8, then +4, +2, +1.
+    #[inline(always)]
+    fn sum_lanes(self, x: Self::F) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+        }
+        lanes[0]
+    }
+
+    /// Largest lane that is not NaN; `-inf` if all are.
+    #[inline(always)]
+    fn max_lanes(self, x: Self::F) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        lanes.iter().fold(f32::NEG_INFINITY, |m, &v| if v > m { v } else { m })
+    }
+}
+
+/// A computation that can be compiled for any instruction set. `run` should be `#[inline(always)]`, so that it takes on
+/// the target features of [`Simd::run`].
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+    /// Carries it out with the lane operations of `simd`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}

@@ -1,0 +1,165 @@
+//! Every instruction set gives the scalar path's bits, for any number of rows and threads.
+
+use lmgc_kernels::{
+    AttentionScratch, AttentionShape, Kernels, KvCache, PackedLinear, QuantMatrix, QuantRows, RopeTable, Scratch,
+};
+use proptest::prelude::*;
+
+/// A cheap generator of varied f32: mostly ordinary, some huge, tiny, zero, infinite or NaN when `wild`.
+fn values(seed: u64, n: usize, wild: bool) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let bits = (state >> 32) as u32;
+            if wild && state.is_multiple_of(7) {
+                return f32::from_bits(bits);
+            }
+            (bits as f32 / u32::MAX as f32 - 0.5) * 4.0
+        })
+        .collect()
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    // A NaN's payload and sign are not defined by IEEE 754 arithmetic and decide nothing: all NaNs are equal here.
+    x.iter().map(|v| if v.is_nan() { u32::MAX } else { v.to_bits() }).collect()
+}
+
+fn linear(kernels: Kernels, w: &PackedLinear, x: &[f32]) -> Vec<u32> {
+    let mut rows = QuantRows::new(w.n_inputs());
+    kernels.quantise_rows(x, &mut rows);
+    let mut out = vec![0.0; rows.n_rows() * w.n_outputs()];
+    kernels.linear(w, &rows, &mut Scratch::default(), &mut out);
+    bits(&out)
+}
+
+fn attention(kernels: Kernels, shape: AttentionShape, n_positions: usize, seed: u64) -> Vec<u32> {
+    let mut cache = KvCache::new(shape);
+    let table = RopeTable::new(n_positions, shape.head_dim, 10_000.0);
+    let mut all = Vec::new();
+    let mut scratch = AttentionScratch::default();
+    for position in 0..n_positions {
+        let mut k = values(seed + position as u64, shape.kv_len(), false);
+        let v = values(seed + 1000 + position as u64, shape.kv_len(), false);
+        kernels.rotate(&table, position, &mut k);
+        cache.push(&k, &v);
+        let mut q = values(seed + 2000 + position as u64, shape.q_len(), false);
+        kernels.rotate(&table, position, &mut q);
+        let mut out = vec![0.0; shape.q_len()];
+        kernels.attend(shape, &cache, position, 0.125, &q, &mut scratch, &mut out);
+        all.extend(bits(&out));
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn linear_layers(
+        n_rows in 1usize..20,
+        n_outputs in 1usize..70,
+        n_inputs in 1usize..130,
+        seed in any::<u64>(),
+        wild in any::<bool>(),
+    ) {
+        let w = PackedLinear::pack(&QuantMatrix::quantise(n_outputs, n_inputs, &values(seed, n_outputs * n_inputs, wild)));
+        let x = values(seed ^ 1, n_rows * n_inputs, wild);
+        let expected = linear(Kernels::with_isa(lmgc_kernels::Isa::Scalar).unwrap(), &w, &x);
+        for kernels in Kernels::available() {
+            prop_assert_eq!(&linear(kernels, &w, &x), &expected, "{}", kernels.isa());
+            for (row, expected) in x.chunks_exact(n_inputs).zip(expected.chunks_exact(n_outputs)) {
+                prop_assert_eq!(&linear(kernels, &w, row), expected, "a row alone, {}", kernels.isa());
+            }
+        }
+    }
+
+    #[test]
+    fn element_wise_and_norms(n in 1usize..100, seed in any::<u64>(), wild in any::<bool>()) {
+        let run = |kernels: Kernels| {
+            let (x, w) = (values(seed, 3 * n, wild), values(seed ^ 2, n, wild));
+            let mut norm = vec![0.0; 3 * n];
+            kernels.rms_norm(&x, &w, 1e-5, &mut norm);
+            let mut gate = x.clone();
+            kernels.silu_mul(&mut gate, &norm);
+            let mut weights = vec![0; x.len()];
+            kernels.logit_weights(&x, &mut weights);
+            (bits(&norm), bits(&gate), weights)
+        };
+        let expected = run(Kernels::with_isa(lmgc_kernels::Isa::Scalar).unwrap());
+        for kernels in Kernels::available() {
+            prop_assert_eq!(&run(kernels), &expected, "{}", kernels.isa());
+        }
+    }
+
+    #[test]
+    fn attention_layers(
+        (n_kv_heads, group) in (1usize..4, 1usize..4),
+        half_dim in 1usize..40,
+        n_positions in 1usize..150,
+        seed in 0u64..1 << 40,
+    ) {
+        let shape = AttentionShape { n_heads: n_kv_heads * group, n_kv_heads, head_dim: 2 * half_dim };
+        let expected = attention(Kernels::with_isa(lmgc_kernels::Isa::Scalar).unwrap(), shape, n_positions, seed);
+        for kernels in Kernels::available() {
+            prop_assert_eq!(&attention(kernels, shape, n_positions, seed), &expected, "{}", kernels.isa());
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_matter() {
+    let w = PackedLinear::pack(&QuantMatrix::quantise(333, 97, &values(5, 333 * 97, false)));
+    let x = values(6, 50 * 97, false);
+    let kernels = Kernels::detect();
+    let expected = linear(kernels, &w, &x);
+    for n_threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        assert_eq!(pool.install(|| linear(kernels, &w, &x)), expected, "{n_threads} threads");
+    }
+}
+
+#[test]
+fn linear_agrees_with_the_definition_in_f64() {
+    let (n_outputs, n_inputs) = (19, 70);
+    let matrix = QuantMatrix::quantise(n_outputs, n_inputs, &values(1, n_outputs * n_inputs, false));
+    let x = QuantMatrix::quantise(1, n_inputs, &values(2, n_inputs, false));
+    let mut x_values = vec![0.0; n_inputs];
+    x.dequantise_row(0, &mut x_values);
+    let mut rows = QuantRows::new(n_inputs);
+    let kernels = Kernels::detect();
+    kernels.quantise_rows(&values(2, n_inputs, false), &mut rows);
+    let mut out = vec![0.0; n_outputs];
+    kernels.linear(&PackedLinear::pack(&matrix), &rows, &mut Scratch::default(), &mut out);
+    for (row, &y) in out.iter().enumerate() {
+        let mut w = vec![0.0; n_inputs];
+        matrix.dequantise_row(row, &mut w);
+        let exact: f64 = w.iter().zip(&x_values).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+        assert!((exact - f64::from(y)).abs() < 1e-5, "{row}: {exact} {y}");
+    }
+}
+
+#[test]
+fn attention_agrees_with_softmax_in_f64() {
+    let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, head_dim: 20 };
+    let mut cache = KvCache::new(shape);
+    let n = 37;
+    let keys: Vec<_> = (0..n).map(|i| values(i + 1, 20, false)).collect();
+    let vals: Vec<_> = (0..n).map(|i| values(i + 100, 20, false)).collect();
+    for (k, v) in keys.iter().zip(&vals) {
+        cache.push(k, v);
+    }
+    let q = values(77, 20, false);
+    let mut out = vec![0.0; 20];
+    let position = n as usize - 1;
+    Kernels::detect().attend(shape, &cache, position, 0.3, &q, &mut AttentionScratch::default(), &mut out);
+    let scores: Vec<f64> =
+        keys.iter().map(|k| 0.3 * k.iter().zip(&q).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()).collect();
+    let total: f64 = scores.iter().map(|s| s.exp()).sum();
+    for d in 0..20 {
+        let exact: f64 = scores.iter().zip(&vals).map(|(s, v)| s.exp() / total * f64::from(v[d])).sum();
+        assert!((exact - f64::from(out[d])).abs() < 1e-5);
+    }
+}
