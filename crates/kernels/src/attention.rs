@@ -60,6 +60,11 @@ impl KvCache {
         Self { shape, n_positions: 0, keys: heads.clone(), values: heads }
     }
 
+    /// The sizes that it was made for.
+    pub fn shape(&self) -> AttentionShape {
+        self.shape
+    }
+
     /// Positions held.
     pub fn n_positions(&self) -> usize {
         self.n_positions

@@ -6,7 +6,7 @@ use core::str::FromStr;
 use rayon::prelude::*;
 
 use crate::arch::scalar::Scalar;
-use crate::attention::{Attend, AttentionShape, KvCache};
+use crate::attention::{Attend, KvCache};
 use crate::linear::{LinearTiles, PackedLinear, TILE_OUTPUTS};
 use crate::logits::LogitWeights;
 use crate::math::silu;
@@ -184,10 +184,9 @@ impl Kernels {
     /// scores times `scale`.
     ///
     /// # Panics
-    /// If the cache does not hold that position, or a length is not `shape.q_len()`.
+    /// If the cache does not hold that position, or a length is not `q_len()` of its shape.
     pub fn attend(
         &self,
-        shape: AttentionShape,
         cache: &KvCache,
         position: usize,
         scale: f32,
@@ -195,7 +194,8 @@ impl Kernels {
         scratch: &mut AttentionScratch,
         out: &mut [f32],
     ) {
-        assert_eq!((q.len(), out.len()), (shape.q_len(), shape.q_len()), "query heads");
+        let q_len = cache.shape().q_len();
+        assert_eq!((q.len(), out.len()), (q_len, q_len), "query heads");
         assert!(position < cache.n_positions(), "position {position} of {}", cache.n_positions());
         self.run(Attend { cache, position, q, out, scores: &mut scratch.scores, scale });
     }

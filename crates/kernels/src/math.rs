@@ -70,7 +70,7 @@ pub(crate) fn sin_cos(angle: f64) -> (f64, f64) {
 pub(crate) fn exp_f64(x: f64) -> f64 {
     let n = (x * core::f64::consts::LOG2_E).round_ties_even();
     // ln 2 with 32 significant bits, and the rest.
-    const LN_2_HIGH: f64 = 0.693_147_180_369_123_816_490;
+    const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
     const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
     let mut p = 1.0;

@@ -48,7 +48,7 @@ fn attention(kernels: Kernels, shape: AttentionShape, n_positions: usize, seed: 
         let mut q = values(seed + 2000 + position as u64, shape.q_len(), false);
         kernels.rotate(&table, position, &mut q);
         let mut out = vec![0.0; shape.q_len()];
-        kernels.attend(shape, &cache, position, 0.125, &q, &mut scratch, &mut out);
+        kernels.attend(&cache, position, 0.125, &q, &mut scratch, &mut out);
         all.extend(bits(&out));
     }
     all
@@ -154,7 +154,7 @@ fn attention_agrees_with_softmax_in_f64() {
     let q = values(77, 20, false);
     let mut out = vec![0.0; 20];
     let position = n as usize - 1;
-    Kernels::detect().attend(shape, &cache, position, 0.3, &q, &mut AttentionScratch::default(), &mut out);
+    Kernels::detect().attend(&cache, position, 0.3, &q, &mut AttentionScratch::default(), &mut out);
     let scores: Vec<f64> =
         keys.iter().map(|k| 0.3 * k.iter().zip(&q).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()).collect();
     let total: f64 = scores.iter().map(|s| s.exp()).sum();
