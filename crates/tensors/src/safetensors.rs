@@ -1,0 +1,254 @@
+//! Hugging Face safetensors: strict reading of the header, and deterministic writing.
+//!
+//! Format: <https://github.com/huggingface/safetensors#format>. The header's validation is the `safetensors` crate's;
+//! the header is read here, so that no tensor data is.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, Write};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype as FormatDtype, Metadata, TensorInfo};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::source::Source;
+use crate::{Dtype, Error, FileFormat, Layout, Span};
+
+/// The longest header accepted, as in the reference implementation.
+pub const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// The header's length field.
+const LENGTH_BYTES: u64 = 8;
+
+/// A tensor to be written: name, element type, shape, little-endian bytes.
+pub type TensorEntry<'a> = (String, Dtype, Vec<u64>, &'a [u8]);
+
+/// Reads where the tensors lie in a safetensors file, or says what is wrong with it.
+///
+/// Tensors of types narrower than a byte (F4, F6) are given as one-dimensional [`Dtype::U8`].
+///
+/// # Errors
+/// [`Error::Truncated`], [`Error::LimitExceeded`] or [`Error::Corrupt`] when the file does not follow the format
+/// (header a JSON object, tensors contiguous and filling the file to its end), [`Error::Io`] when it cannot be read.
+pub fn read_layout_strict<R: Read + Seek>(reader: &mut R) -> Result<Layout, Error> {
+    read_layout(&mut Source::new(reader, FileFormat::Safetensors)?)
+}
+
+pub(crate) fn read_layout<R: Read + Seek>(source: &mut Source<'_, R>) -> Result<Layout, Error> {
+    let header_len = u64::from_le_bytes(source.array_at("header length", 0)?);
+    let header = source.read_at("header bytes", LENGTH_BYTES, header_len, MAX_HEADER_BYTES)?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| source.corrupt(LENGTH_BYTES, format!("the header is not valid: {error}")))?;
+
+    let data_start = LENGTH_BYTES + header_len;
+    let data_end = data_start.checked_add(metadata.data_len() as u64);
+    if data_end != Some(source.file_len()) {
+        return Err(source.corrupt(
+            data_start,
+            format!("tensors take {} bytes, {} follow the header", metadata.data_len(), source.file_len() - data_start),
+        ));
+    }
+
+    let mut n_subbyte_tensors = 0;
+    let spans = metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| {
+            let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+            let (offset, len) = (data_start + start, end - start);
+            match from_format_dtype(info.dtype) {
+                Some(dtype) => {
+                    let shape = info.shape.iter().map(|&dim| dim as u64).collect();
+                    Span { name, dtype, shape, offset, len }
+                }
+                None => {
+                    n_subbyte_tensors += 1;
+                    Span::bytes(name, offset, len)
+                }
+            }
+        })
+        .collect::<Vec<_>>();
+    let note = (n_subbyte_tensors > 0)
+        .then(|| format!("{n_subbyte_tensors} tensors with elements narrower than a byte are given as bytes"));
+
+    let text = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
+    Layout::new(FileFormat::Safetensors, source.file_len(), named_order(spans), text, note)
+}
+
+/// Orders tensors that share a place (empty ones) by name: the crate's map has no order of its own.
+fn named_order(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by(|a, b| a.name.cmp(&b.name));
+    spans
+}
+
+/// Writes a safetensors file at `path`: to a temporary file beside it, flushed to the disk, then renamed, so that `path`
+/// holds either what it held or the whole new file.
+///
+/// The bytes depend on the arguments alone. As in the reference implementation tensors are put in order of falling
+/// element alignment, then by name, so give [`PARAMETER_ORDER_KEY`](crate::PARAMETER_ORDER_KEY) if their order matters.
+///
+/// # Errors
+/// [`Error::InvalidTensor`] for a repeated or reserved name, a length that does not match the shape, or a type that
+/// safetensors lacks; [`Error::LimitExceeded`] for a header over [`MAX_HEADER_BYTES`]; [`Error::Io`].
+pub fn write(
+    path: impl AsRef<Path>,
+    tensors: &[TensorEntry<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let path = path.as_ref();
+    let prepared = Prepared::new(tensors, metadata)?;
+    // A bare file name has the parent "".
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // What any new file gets; the umask still applies.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.prefix(".lmgc-").suffix(".tmp").tempfile_in(folder)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+    prepared.write_to(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The rename itself lies in the folder; only Unix lets a folder be flushed.
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// Writes a safetensors file to `writer`; the same bytes as [`write`].
+///
+/// # Errors
+/// Those of [`write`].
+pub fn write_to<W: Write>(
+    writer: &mut W,
+    tensors: &[TensorEntry<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    Prepared::new(tensors, metadata)?.write_to(writer)
+}
+
+/// A file about to be written: header text, then data in this order.
+struct Prepared<'a> {
+    header: Vec<u8>,
+    data: Vec<&'a [u8]>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(tensors: &[TensorEntry<'a>], metadata: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let mut sorted = tensors
+            .iter()
+            .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), format_info(name, *dtype, shape, bytes)?, *bytes)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        sorted.sort_by(|(name_a, a, _), (name_b, b, _)| b.dtype.cmp(&a.dtype).then(name_a.cmp(name_b)));
+
+        let mut names: Vec<&str> = sorted.iter().map(|(name, ..)| *name).collect();
+        names.sort_unstable();
+        if let Some(repeated) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(invalid(repeated[0], "its name occurs twice"));
+        }
+
+        let mut end = 0;
+        for (_, info, bytes) in &mut sorted {
+            info.data_offsets = (end, end + bytes.len());
+            end += bytes.len();
+        }
+        let header = Header { metadata, tensors: &sorted };
+        let mut header = serde_json::to_vec(&header).map_err(std::io::Error::from)?;
+        // Spaces, so that the data begins at a multiple of 8 bytes.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        if header.len() as u64 > MAX_HEADER_BYTES {
+            return Err(Error::LimitExceeded {
+                format: FileFormat::Safetensors,
+                what: "header bytes",
+                value: header.len() as u64,
+                limit: MAX_HEADER_BYTES,
+            });
+        }
+        Ok(Self { header, data: sorted.into_iter().map(|(_, _, bytes)| bytes).collect() })
+    }
+
+    fn write_to<W: Write>(&self, writer: &mut W) -> Result<(), Error> {
+        writer.write_all(&(self.header.len() as u64).to_le_bytes())?;
+        writer.write_all(&self.header)?;
+        for bytes in &self.data {
+            writer.write_all(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// The header as JSON. The crate's own keeps metadata in a hash map, whose order changes from run to run.
+struct Header<'a> {
+    metadata: &'a BTreeMap<String, String>,
+    tensors: &'a [(&'a str, TensorInfo, &'a [u8])],
+}
+
+impl Serialize for Header<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if !self.metadata.is_empty() {
+            map.serialize_entry("__metadata__", self.metadata)?;
+        }
+        for (name, info, _) in self.tensors {
+            map.serialize_entry(name, info)?;
+        }
+        map.end()
+    }
+}
+
+fn invalid(name: &str, reason: impl Into<String>) -> Error {
+    Error::InvalidTensor { name: name.to_owned(), reason: reason.into() }
+}
+
+fn format_info(name: &str, dtype: Dtype, shape: &[u64], bytes: &[u8]) -> Result<TensorInfo, Error> {
+    if name == "__metadata__" {
+        return Err(invalid(name, "safetensors reserves this name"));
+    }
+    let format_dtype =
+        to_format_dtype(dtype).ok_or_else(|| invalid(name, format!("safetensors has no element type {dtype}")))?;
+    let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
+    // Multiplied from the left, zeros included, since that is how readers check for overflow.
+    let expected =
+        shape.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).and_then(|n| n.checked_mul(dtype.size_bytes()));
+    match (dims, expected) {
+        (Some(shape), Some(expected)) if expected == bytes.len() as u64 => {
+            Ok(TensorInfo { dtype: format_dtype, shape, data_offsets: (0, 0) })
+        }
+        _ => Err(invalid(name, format!("{} bytes do not fill shape {shape:?} of {dtype}", bytes.len()))),
+    }
+}
+
+/// `None` for types narrower than a byte and those not known here.
+fn from_format_dtype(dtype: FormatDtype) -> Option<Dtype> {
+    dtype.to_string().parse().ok()
+}
+
+fn to_format_dtype(dtype: Dtype) -> Option<FormatDtype> {
+    Some(match dtype {
+        Dtype::F64 => FormatDtype::F64,
+        Dtype::F32 => FormatDtype::F32,
+        Dtype::F16 => FormatDtype::F16,
+        Dtype::BF16 => FormatDtype::BF16,
+        Dtype::F8E4M3 => FormatDtype::F8_E4M3,
+        Dtype::F8E5M2 => FormatDtype::F8_E5M2,
+        Dtype::F8E4M3Fnuz => FormatDtype::F8_E4M3FNUZ,
+        Dtype::F8E5M2Fnuz => FormatDtype::F8_E5M2FNUZ,
+        Dtype::F8E8M0 => FormatDtype::F8_E8M0,
+        Dtype::I64 => FormatDtype::I64,
+        Dtype::I32 => FormatDtype::I32,
+        Dtype::I16 => FormatDtype::I16,
+        Dtype::I8 => FormatDtype::I8,
+        Dtype::U64 => FormatDtype::U64,
+        Dtype::U32 => FormatDtype::U32,
+        Dtype::U16 => FormatDtype::U16,
+        Dtype::U8 => FormatDtype::U8,
+        Dtype::Bool => FormatDtype::BOOL,
+        Dtype::C64 => FormatDtype::C64,
+        Dtype::C128 => return None,
+    })
+}
