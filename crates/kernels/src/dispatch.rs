@@ -200,13 +200,19 @@ impl Kernels {
         self.run(Attend { cache, position, q, out, scores: &mut scratch.scores, scale });
     }
 
-    /// gate = silu(gate) * up, element by element.
+    /// out = silu(gate) * up for every row. `gate_up`: row-major `[rows, 2 * n_cols]`, each row the gate and then the up
+    /// projection; `out`: row-major `[rows, n_cols]`.
     ///
     /// # Panics
-    /// If the lengths differ.
-    pub fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
-        assert_eq!(gate.len(), up.len(), "gate and up projections");
-        gate.par_chunks_mut(4096).zip(up.par_chunks(4096)).for_each(|(gate, up)| self.run(SiluMul { gate, up }));
+    /// If the lengths do not fit.
+    pub fn silu_mul(&self, gate_up: &[f32], n_cols: usize, out: &mut [f32]) {
+        assert_eq!(gate_up.len(), 2 * out.len(), "gate and up projections");
+        gate_up.par_chunks_exact(2 * n_cols).zip(out.par_chunks_exact_mut(n_cols)).with_min_len(4).for_each(
+            |(gate_up, out)| {
+                let (gate, up) = gate_up.split_at(n_cols);
+                self.run(SiluMul { gate, up, out });
+            },
+        );
     }
 
     /// x += y, element by element.
@@ -269,8 +275,9 @@ impl Kernel for QuantiseRow<'_> {
 }
 
 struct SiluMul<'a> {
-    gate: &'a mut [f32],
+    gate: &'a [f32],
     up: &'a [f32],
+    out: &'a mut [f32],
 }
 
 impl Kernel for SiluMul<'_> {
@@ -278,9 +285,9 @@ impl Kernel for SiluMul<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for (gate, up) in self.gate.chunks_mut(LANES).zip(self.up.chunks(LANES)) {
+        for ((gate, up), out) in self.gate.chunks(LANES).zip(self.up.chunks(LANES)).zip(self.out.chunks_mut(LANES)) {
             let activated = silu(simd, simd.load_partial(gate, 0.0));
-            simd.store_partial(simd.mul(activated, simd.load_partial(up, 0.0)), gate);
+            simd.store_partial(simd.mul(activated, simd.load_partial(up, 0.0)), out);
         }
     }
 }

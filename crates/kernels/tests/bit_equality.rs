@@ -82,8 +82,9 @@ proptest! {
             let (x, w) = (values(seed, 3 * n, wild), values(seed ^ 2, n, wild));
             let mut norm = vec![0.0; 3 * n];
             kernels.rms_norm(&x, &w, 1e-5, &mut norm);
-            let mut gate = x.clone();
-            kernels.silu_mul(&mut gate, &norm);
+            let gate_up = values(seed ^ 3, 2 * 3 * n, wild);
+            let mut gate = vec![0.0; 3 * n];
+            kernels.silu_mul(&gate_up, n, &mut gate);
             let mut weights = vec![0; x.len()];
             kernels.logit_weights(&x, &mut weights);
             (bits(&norm), bits(&gate), weights)

@@ -1,1 +1,9 @@
-//! Shared test inputs: bit patterns, tiny models and tensor files.
+//! Shared test inputs: bit patterns and tiny models. Everything is made by formula from a seed.
+
+mod bits;
+mod gguf;
+mod model;
+
+pub use bits::{Random, gradient_like, odd_floats};
+pub use gguf::{GgufValue, GgufWriter};
+pub use model::TinyModel;

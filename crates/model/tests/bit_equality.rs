@@ -1,0 +1,139 @@
+//! The determinism contract on tiny models: logits' bits never depend on how the work was done.
+
+use std::io::Cursor;
+
+use lmgc_model::{Engine, Error, Kernels, Model, OutputLayer, Segment};
+use lmgc_tensors::gguf::GgufFile;
+use lmgc_testkit::{Random, TinyModel};
+
+fn load(tiny: &TinyModel) -> Model {
+    let bytes = tiny.to_gguf();
+    let gguf = GgufFile::parse(&mut Cursor::new(&bytes)).unwrap();
+    Model::from_gguf_reader(&mut Cursor::new(&bytes), &gguf).unwrap()
+}
+
+fn tokens(model: &Model, seed: u64, n: usize) -> Vec<u32> {
+    let mut random = Random::new(seed);
+    (0..n).map(|_| (random.next_u64() % model.config().vocab_size as u64) as u32).collect()
+}
+
+/// Logits' bits of each row, feeding `tokens` in pieces of the given size.
+fn run(model: &Model, output: &OutputLayer, kernels: Kernels, tokens: &[u32], piece: usize) -> Vec<Vec<u32>> {
+    let mut engine = Engine::new(model, output, kernels, 1, tokens.len());
+    let mut rows = Vec::new();
+    for tokens in tokens.chunks(piece) {
+        let logits = engine.forward(&[Segment { sequence: 0, tokens }]).unwrap();
+        rows.extend(logits.chunks_exact(output.n_symbols()).map(|row| row.iter().map(|v| v.to_bits()).collect()));
+    }
+    rows
+}
+
+#[test]
+fn instruction_sets_and_pieces() {
+    for tiny in [
+        TinyModel::default(),
+        TinyModel {
+            seed: 2,
+            n_layers: 1,
+            n_heads: 3,
+            n_kv_heads: 1,
+            head_dim: 10,
+            d_ffn: 50,
+            tied: false,
+            ..Default::default()
+        },
+    ] {
+        let model = load(&tiny);
+        let output = OutputLayer::full(&model);
+        for n in [1, 2, 31, 32, 33, 257] {
+            let tokens = tokens(&model, n as u64, n);
+            let expected = run(&model, &output, Kernels::with_isa(lmgc_model::Isa::Scalar).unwrap(), &tokens, n);
+            for kernels in Kernels::available() {
+                for piece in [1, 7, 128, n] {
+                    let found = run(&model, &output, kernels, &tokens, piece);
+                    assert!(found == expected, "{n} tokens, {}, pieces of {piece}", kernels.isa());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sequence_among_others_and_threads() {
+    let model = load(&TinyModel::default());
+    let output = OutputLayer::full(&model);
+    let kernels = Kernels::detect();
+    let sequences: Vec<Vec<u32>> = (0..10).map(|i| tokens(&model, i, 20 + i as usize)).collect();
+    let alone: Vec<_> = sequences.iter().map(|tokens| run(&model, &output, kernels, tokens, 1000)).collect();
+    for n_threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        pool.install(|| {
+            for n_sequences in [1, 2, 9, 10] {
+                let mut engine = Engine::new(&model, &output, kernels, n_sequences, 64);
+                let batch: Vec<_> = sequences[..n_sequences]
+                    .iter()
+                    .enumerate()
+                    .map(|(sequence, tokens)| Segment { sequence, tokens })
+                    .collect();
+                let logits = engine.forward(&batch).unwrap();
+                let bits: Vec<u32> = logits.iter().map(|v| v.to_bits()).collect();
+                let expected = alone[..n_sequences].concat().concat();
+                assert!(bits == expected, "{n_threads} threads, {n_sequences} sequences");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_restricted_output_layer_gives_the_same_logits() {
+    let model = load(&TinyModel::default());
+    let kernels = Kernels::detect();
+    let ids = [0, 3, 17, 18, 100, 255];
+    let (full, some) = (OutputLayer::full(&model), OutputLayer::restricted(&model, &ids).unwrap());
+    let tokens = tokens(&model, 5, 40);
+    for (full, some) in run(&model, &full, kernels, &tokens, 40).iter().zip(run(&model, &some, kernels, &tokens, 40)) {
+        assert_eq!(ids.map(|id| full[id as usize]).to_vec(), some);
+    }
+    assert_eq!((some.symbol_of(17), some.id_of(2), some.symbol_of(16)), (Some(2), Some(17), None));
+    assert!(matches!(OutputLayer::restricted(&model, &[1, 10_000]), Err(Error::TokenOutOfRange { id: 10_000, .. })));
+}
+
+#[test]
+fn a_reset_sequence_starts_afresh() {
+    let model = load(&TinyModel::default());
+    let output = OutputLayer::full(&model);
+    let tokens = tokens(&model, 9, 40);
+    let mut engine = Engine::new(&model, &output, Kernels::detect(), 1, 40);
+    let first = engine.forward(&[Segment { sequence: 0, tokens: &tokens }]).unwrap().to_vec();
+    assert_eq!(engine.n_tokens(0), 40);
+    let full = engine.forward(&[Segment { sequence: 0, tokens: &tokens[..1] }]);
+    assert!(matches!(full, Err(Error::WindowFull { position: 40, capacity_tokens: 40 })));
+    engine.reset(0);
+    assert_eq!(engine.forward(&[Segment { sequence: 0, tokens: &tokens }]).unwrap(), first);
+    engine.reset(0);
+    let unknown = engine.forward(&[Segment { sequence: 0, tokens: &[u32::MAX] }]);
+    assert!(matches!(unknown, Err(Error::TokenOutOfRange { id: u32::MAX, .. })));
+}
+
+#[test]
+fn fingerprints_tell_models_and_tables_apart() {
+    let table: [&[u8]; 2] = [b"a", b"bc"];
+    let model = load(&TinyModel::default());
+    let fingerprint = model.fingerprint(table.into_iter());
+    assert_eq!(fingerprint, load(&TinyModel::default()).fingerprint(table.into_iter()));
+    let other: [&[u8]; 2] = [b"ab", b"c"];
+    assert_ne!(fingerprint, model.fingerprint(other.into_iter()));
+    let reseeded = load(&TinyModel { seed: 2, ..Default::default() });
+    assert_ne!(fingerprint, reseeded.fingerprint(table.into_iter()));
+}
+
+#[test]
+fn logits_depend_on_order_and_context() {
+    // A model that ignored positions or context would pass every equality above.
+    let model = load(&TinyModel::default());
+    let output = OutputLayer::full(&model);
+    let a = run(&model, &output, Kernels::detect(), &[5, 6, 7], 3);
+    let b = run(&model, &output, Kernels::detect(), &[6, 5, 7], 3);
+    assert_ne!(a[2], b[2]);
+    assert_ne!(a[0], a[1]);
+}
