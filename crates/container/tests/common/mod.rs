@@ -1,0 +1,131 @@
+//! Writing and reading whole files in memory.
+
+#![allow(dead_code, reason = "every test binary uses some of it")]
+
+use std::io::Cursor;
+
+use lmgc_container::{BlockInfo, Error, Header, ModelRecord, Reader, SeekReader, Stream, TensorEntry, Writer};
+
+/// A block to be written.
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub stream: Stream,
+    pub codec: u8,
+    pub raw_len: u64,
+    pub n_lanes: u16,
+    pub payload: Vec<u8>,
+}
+
+/// All that is in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Contents {
+    pub header: Header,
+    pub blocks: Vec<(BlockInfo, Vec<u8>)>,
+    pub original_blake3: [u8; 32],
+}
+
+/// A raw file's header, with byte tensors at the given offsets and of the given lengths.
+pub fn header(original_len: u64, spans: &[(u64, u64)]) -> Header {
+    let tensors = spans.iter().map(|&(offset, len)| TensorEntry {
+        name: String::new(),
+        dtype: "U8".to_owned(),
+        shape: vec![len],
+        offset,
+        len,
+    });
+    Header {
+        settings: Default::default(),
+        file_format: "raw".to_owned(),
+        original_len,
+        tensors: tensors.collect(),
+        model: None,
+    }
+}
+
+/// One span: the whole file.
+pub fn spans(original_len: u64) -> [(u64, u64); 1] {
+    [(0, original_len)]
+}
+
+/// The header of a 4 KiB raw file compressed with a language model.
+pub fn small_lm_header() -> Header {
+    let settings = [("format", "hex-space"), ("bytes_per_group", "4"), ("window", "2048"), ("mask", "none")];
+    Header {
+        settings: settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        model: Some(ModelRecord {
+            name: "smollm2-135m".to_owned(),
+            fingerprint: std::array::from_fn(|i| 3 * i as u8),
+            numerics_revision: 1,
+            vocab_size: 49152,
+            start_token: 0,
+        }),
+        ..header(4096, &spans(4096))
+    }
+}
+
+/// A small file with both streams, several tensors and blocks, and a model.
+pub fn small_file() -> Vec<u8> {
+    let tensor = |name: &str, dtype: &str, shape: &[u64], offset, len| TensorEntry {
+        name: name.to_owned(),
+        dtype: dtype.to_owned(),
+        shape: shape.to_owned(),
+        offset,
+        len,
+    };
+    let header = Header {
+        file_format: "safetensors".to_owned(),
+        original_len: 400,
+        tensors: vec![
+            tensor("bias", "F32", &[3], 128, 12),
+            tensor("empty", "I64", &[0, 2], 140, 0),
+            tensor("layer.weight", "BF16", &[5, 26], 140, 260),
+        ],
+        ..small_lm_header()
+    };
+    let block = |stream, codec, raw_len, n_lanes, payload: &[u8]| Block {
+        stream,
+        codec,
+        raw_len,
+        n_lanes,
+        payload: payload.to_vec(),
+    };
+    let blocks = [
+        block(Stream::Skeleton, 0, 128, 0, b"skeleton"),
+        block(Stream::Data, 1, 72, 2, b"first data block"),
+        block(Stream::Data, 1, 200, 300, b""),
+    ];
+    write(&header, &blocks, std::array::from_fn(|i| 255 - i as u8))
+}
+
+/// Writes a file.
+pub fn write(header: &Header, blocks: &[Block], original_blake3: [u8; 32]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), header).unwrap();
+    for block in blocks {
+        writer.write_block(block.stream, block.codec, block.raw_len, block.n_lanes, &block.payload).unwrap();
+    }
+    let (bytes, len) = writer.finish(original_blake3).unwrap();
+    assert_eq!(bytes.len() as u64, len);
+    bytes
+}
+
+/// Reads a file from start to end.
+pub fn read_streaming(bytes: &[u8]) -> Result<Contents, Error> {
+    let mut reader = Reader::new(bytes)?;
+    let mut blocks = Vec::new();
+    while let Some(block) = reader.next_block()? {
+        blocks.push(block);
+    }
+    let trailer = reader.trailer()?;
+    assert_eq!(trailer.file_len, bytes.len() as u64);
+    Ok(Contents { header: reader.header().clone(), blocks, original_blake3: trailer.original_blake3 })
+}
+
+/// Reads a file by its index.
+pub fn read_seeking(bytes: &[u8]) -> Result<Contents, Error> {
+    let mut reader = SeekReader::open(Cursor::new(bytes))?;
+    let mut blocks = Vec::new();
+    for info in reader.index().to_vec() {
+        blocks.push((info, reader.read_block(&info)?));
+    }
+    Ok(Contents { header: reader.header().clone(), blocks, original_blake3: reader.original_blake3() })
+}
