@@ -274,3 +274,71 @@ impl<'a> Decoder<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use constriction::stream::queue::RangeCoderState;
+
+    use super::*;
+
+    /// Ends a stream in the given state of the coder.
+    fn finish(words: &[u32], lower: u64, range: u64, held_back: Option<(usize, u32)>) -> Vec<u8> {
+        let situation = held_back.map_or(EncoderSituation::Normal, |(n_words, first)| {
+            EncoderSituation::Inverted(NonZeroUsize::new(n_words).unwrap(), first)
+        });
+        let state = RangeCoderState::new(lower, range).unwrap();
+        Encoder { coder: RangeEncoder::from_raw_parts(words.to_vec(), state, situation) }.finish()
+    }
+
+    #[test]
+    fn streams_end_with_as_few_bytes_as_possible() {
+        assert_eq!(finish(&[0x0102_0304], 0, 1 << 32, None), [1, 2, 3, 4]);
+        assert_eq!(finish(&[0x0102_0000], 0, 1 << 32, None), [1, 2]);
+        assert_eq!(finish(&[1], 1, 1 << 62, None), [0, 0, 0, 1, 1]);
+        assert_eq!(finish(&[1], (5 << 40) + 1, 1 << 40, None), [0, 0, 0, 1, 0, 0, 6]);
+        assert_eq!(finish(&[1], 0x1234 << 48, 1 << 40, None), [0, 0, 0, 1, 0x12, 0x34]);
+    }
+
+    #[test]
+    fn held_back_words_are_written_with_or_without_the_carry() {
+        // Past 2^64, the carry ripples through, and only zeros are left.
+        let top = 0u64.wrapping_sub(1 << 33);
+        assert_eq!(finish(&[1], top, (1 << 33) + 1, Some((3, 7))), [0, 0, 0, 1, 0, 0, 0, 8]);
+        // Up to 2^64 exactly, it does not.
+        let expected = [0, 0, 0, 1, 0, 0, 0, 7, 255, 255, 255, 255, 255, 255, 255, 254];
+        assert_eq!(finish(&[1], top, 1 << 33, Some((2, 7))), expected);
+    }
+
+    #[test]
+    fn carries_come_back() {
+        let (mut n_held_back, mut random) = (0, 1u64);
+        for n_symbols in 1..3000 {
+            let mut encoder = Encoder::new();
+            let mut intervals = Vec::new();
+            for _ in 0..n_symbols % 30 + 1 {
+                // Knuth's MMIX generator; the upper bits are good enough.
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let start = (random >> 36) as u32;
+                let frequency = 1 + (random as u32 >> (random >> 59)) % (TOTAL - start);
+                let interval = Interval::new(start, frequency).unwrap();
+                encoder.encode(interval);
+                intervals.push(interval);
+            }
+            let (_, _, situation) = encoder.coder.clone().into_raw_parts();
+            n_held_back += usize::from(situation != EncoderSituation::Normal);
+            let bytes = encoder.finish();
+            let mut decoder = Decoder::new(&bytes);
+            for &interval in &intervals {
+                let is_inside = decoder.decode_with(|quantile| {
+                    let offset = quantile.checked_sub(interval.cumulative());
+                    (usize::from(offset.is_some_and(|offset| offset < interval.frequency())), interval)
+                });
+                assert_eq!(is_inside, Ok(1));
+            }
+            assert_eq!(decoder.finish(), Ok(()));
+        }
+        assert!(n_held_back > 10, "only {n_held_back} streams ended with words held back");
+    }
+}

@@ -223,6 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn well_known_strings_are_as_specified() {
+        let specification = include_str!("../../../docs/format.md");
+        let (_, list) = specification.split_once("<!-- well-known strings -->").unwrap();
+        let (list, _) = list.split_once("\n\n").unwrap();
+        let mut specified = Vec::new();
+        for line in list.lines().skip(3) {
+            let [_, from, entries, _]: [&str; 4] = line.split('|').collect::<Vec<_>>().try_into().unwrap();
+            assert_eq!(from.trim(), specified.len().to_string());
+            specified.extend(entries.split('`').skip(1).step_by(2));
+        }
+        assert_eq!(specified, WELL_KNOWN);
+    }
+
+    #[test]
     fn varints_have_one_form() {
         for (value, bytes) in [
             (0, vec![0]),

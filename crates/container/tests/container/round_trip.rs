@@ -1,10 +1,8 @@
 //! What is written is read back, by both readers, and only well-formed files can be written.
 
-mod common;
-
 use std::io::Cursor;
 
-use common::{Block, header, read_seeking, read_streaming, spans, write};
+use crate::files::{Block, header, read_seeking, read_streaming, spans, write};
 use lmgc_container::{Error, Header, ModelRecord, Reader, SeekReader, Stream, StreamLayout, TensorEntry, Writer};
 use proptest::prelude::*;
 
@@ -102,7 +100,7 @@ fn blocks_can_be_read_in_any_order() {
     let blocks = cut(&header, 50);
     let mut reader = SeekReader::open(Cursor::new(write(&header, &blocks, [0; 32]))).unwrap();
     let index = reader.index().to_vec();
-    for &at in &[3, 0, 6, 3] {
+    for at in [3, 0, 5, 3] {
         assert_eq!(reader.read_block(&index[at]).unwrap(), blocks[at].payload);
     }
     let mut other = index[2];
@@ -116,7 +114,7 @@ fn blocks_can_be_read_in_any_order() {
 
 #[test]
 fn a_large_payload_comes_back() {
-    let payload: Vec<u8> = (0..5_000_000u32).map(|i| (i * i >> 8) as u8).collect();
+    let payload: Vec<u8> = (0..5_000_000u32).map(|i| (i ^ i >> 8) as u8).collect();
     let header = header(4_000_000, &[(0, 4_000_000)]);
     let block = Block { stream: Stream::Data, codec: 255, raw_len: 4_000_000, n_lanes: 65535, payload };
     let bytes = write(&header, std::slice::from_ref(&block), [1; 32]);

@@ -1,31 +1,29 @@
 //! Writing and reading whole files in memory.
 
-#![allow(dead_code, reason = "every test binary uses some of it")]
-
 use std::io::Cursor;
 
 use lmgc_container::{BlockInfo, Error, Header, ModelRecord, Reader, SeekReader, Stream, TensorEntry, Writer};
 
 /// A block to be written.
 #[derive(Debug, Clone)]
-pub struct Block {
-    pub stream: Stream,
-    pub codec: u8,
-    pub raw_len: u64,
-    pub n_lanes: u16,
-    pub payload: Vec<u8>,
+pub(crate) struct Block {
+    pub(crate) stream: Stream,
+    pub(crate) codec: u8,
+    pub(crate) raw_len: u64,
+    pub(crate) n_lanes: u16,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// All that is in a file.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Contents {
-    pub header: Header,
-    pub blocks: Vec<(BlockInfo, Vec<u8>)>,
-    pub original_blake3: [u8; 32],
+pub(crate) struct Contents {
+    pub(crate) header: Header,
+    pub(crate) blocks: Vec<(BlockInfo, Vec<u8>)>,
+    pub(crate) original_blake3: [u8; 32],
 }
 
 /// A raw file's header, with byte tensors at the given offsets and of the given lengths.
-pub fn header(original_len: u64, spans: &[(u64, u64)]) -> Header {
+pub(crate) fn header(original_len: u64, spans: &[(u64, u64)]) -> Header {
     let tensors = spans.iter().map(|&(offset, len)| TensorEntry {
         name: String::new(),
         dtype: "U8".to_owned(),
@@ -43,12 +41,12 @@ pub fn header(original_len: u64, spans: &[(u64, u64)]) -> Header {
 }
 
 /// One span: the whole file.
-pub fn spans(original_len: u64) -> [(u64, u64); 1] {
+pub(crate) fn spans(original_len: u64) -> [(u64, u64); 1] {
     [(0, original_len)]
 }
 
 /// The header of a 4 KiB raw file compressed with a language model.
-pub fn small_lm_header() -> Header {
+pub(crate) fn small_lm_header() -> Header {
     let settings = [("format", "hex-space"), ("bytes_per_group", "4"), ("window", "2048"), ("mask", "none")];
     Header {
         settings: settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
@@ -64,7 +62,7 @@ pub fn small_lm_header() -> Header {
 }
 
 /// A small file with both streams, several tensors and blocks, and a model.
-pub fn small_file() -> Vec<u8> {
+pub(crate) fn small_file() -> Vec<u8> {
     let tensor = |name: &str, dtype: &str, shape: &[u64], offset, len| TensorEntry {
         name: name.to_owned(),
         dtype: dtype.to_owned(),
@@ -98,7 +96,7 @@ pub fn small_file() -> Vec<u8> {
 }
 
 /// Writes a file.
-pub fn write(header: &Header, blocks: &[Block], original_blake3: [u8; 32]) -> Vec<u8> {
+pub(crate) fn write(header: &Header, blocks: &[Block], original_blake3: [u8; 32]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), header).unwrap();
     for block in blocks {
         writer.write_block(block.stream, block.codec, block.raw_len, block.n_lanes, &block.payload).unwrap();
@@ -109,7 +107,7 @@ pub fn write(header: &Header, blocks: &[Block], original_blake3: [u8; 32]) -> Ve
 }
 
 /// Reads a file from start to end.
-pub fn read_streaming(bytes: &[u8]) -> Result<Contents, Error> {
+pub(crate) fn read_streaming(bytes: &[u8]) -> Result<Contents, Error> {
     let mut reader = Reader::new(bytes)?;
     let mut blocks = Vec::new();
     while let Some(block) = reader.next_block()? {
@@ -121,7 +119,7 @@ pub fn read_streaming(bytes: &[u8]) -> Result<Contents, Error> {
 }
 
 /// Reads a file by its index.
-pub fn read_seeking(bytes: &[u8]) -> Result<Contents, Error> {
+pub(crate) fn read_seeking(bytes: &[u8]) -> Result<Contents, Error> {
     let mut reader = SeekReader::open(Cursor::new(bytes))?;
     let mut blocks = Vec::new();
     for info in reader.index().to_vec() {

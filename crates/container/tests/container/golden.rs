@@ -1,8 +1,6 @@
 //! The bytes that are written today are those that were specified.
 
-mod common;
-
-use common::{Block, small_lm_header, write};
+use crate::files::{Block, small_lm_header, write};
 use lmgc_container::{Header, Stream};
 
 /// The worked example of `docs/format.md`.
@@ -27,7 +25,7 @@ fn the_example_of_the_specification() {
     ];
     let bytes = write(&header, &blocks, [0xee; 32]);
 
-    let specification = include_str!("../../../docs/format.md");
+    let specification = include_str!("../../../../docs/format.md");
     let (_, example) = specification.split_once("<!-- example -->").unwrap();
     let (_, example) = example.split_once("```text\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
@@ -47,8 +45,8 @@ fn the_overhead_of_a_small_file() {
     let payload = vec![0x55; 3900];
     let block = Block { stream: Stream::Data, codec: 1, raw_len: 4096, n_lanes: 8, payload };
     let bytes = write(&header, std::slice::from_ref(&block), [0; 32]);
-    assert_eq!(bytes.len() - block.payload.len(), 174);
+    assert_eq!(bytes.len() - block.payload.len(), 175);
 
-    let empty = common::header(0, &[]);
+    let empty = crate::files::header(0, &[]);
     assert_eq!(write(&empty, &[], [0; 32]).len(), 12 + 11 + 39 + 8);
 }

@@ -1,8 +1,6 @@
 //! No damage goes unnoticed, and none ends in a panic.
 
-mod common;
-
-use common::{Contents, read_seeking, read_streaming, small_file};
+use crate::files::{Contents, read_seeking, read_streaming, small_file};
 use lmgc_container::{Error, Limits, MAGIC, Reader, SeekReader};
 use proptest::prelude::*;
 
@@ -44,20 +42,19 @@ fn every_flipped_bit_is_noticed() {
 
 #[test]
 fn appended_bytes_are_noticed() {
-    let mut bytes = small_file();
-    let len = bytes.len() as u64;
-    for _ in 0..20 {
-        bytes.push(0);
-        for error in refusals(&bytes) {
+    let whole = small_file();
+    let len = whole.len() as u64;
+    for n_bytes in 1..20 {
+        let mut longer = whole.clone();
+        longer.resize(whole.len() + n_bytes, 0);
+        for error in refusals(&longer) {
             assert!(matches!(error, Error::TrailingBytes { offset } if offset == len), "{error:?}");
         }
     }
-    let mut twice = small_file();
-    twice.extend(small_file());
+    // From the end alone, two files in one look like one with a strange index.
+    let twice = [whole.clone(), whole].concat();
     for error in refusals(&twice) {
-        assert!(
-            matches!(error, Error::TrailingBytes { offset } if offset == len) || matches!(error, Error::Corrupt { .. })
-        );
+        assert!(matches!(error, Error::TrailingBytes { offset } if offset == len), "{error:?}");
     }
 }
 
@@ -163,10 +160,9 @@ fn reserved_bits_and_critical_records_are_refused() {
     // A record at the end of the header: with an even tag ignored, with an odd one not.
     for (tag, is_read) in [(2, true), (3, false)] {
         let mut extended = whole[..12].to_vec();
-        let body = &whole[15..header_end - 4];
-        let body_len = body.len() + 4;
-        extended.extend([b'H', body_len as u8 | 0x80, (body_len >> 7) as u8]);
-        assert_eq!(&whole[12..15], [b'H', body.len() as u8 | 0x80, (body.len() >> 7) as u8]);
+        let body = &whole[14..header_end - 4];
+        assert_eq!(whole[12..14], [b'H', body.len() as u8]);
+        extended.extend([b'H', body.len() as u8 + 4]);
         extended.extend(body);
         extended.extend([tag, 2, 0xaa, 0xbb]);
         extended.extend([0; 4]);

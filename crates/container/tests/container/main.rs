@@ -1,0 +1,6 @@
+//! Whole files: written, read, damaged, compared with the specification.
+
+mod damage;
+mod files;
+mod golden;
+mod round_trip;
