@@ -1,0 +1,67 @@
+use std::path::PathBuf;
+
+/// What can go wrong while collecting gradients.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that is none of ours.
+    #[error("unknown {what} `{name}`: choose one of {valid}")]
+    UnknownName {
+        /// What kind of thing was named, for instance `data set`.
+        what: &'static str,
+        /// The name that was given.
+        name: String,
+        /// The valid names, separated by commas.
+        valid: String,
+    },
+    /// An option outside its range, or at odds with another one.
+    #[error("{option} = {value}: {problem}")]
+    InvalidOption {
+        /// The option as the command line spells it, for instance `--steps`.
+        option: &'static str,
+        /// The value that was given.
+        value: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A device that this build has no support for.
+    #[error("device `{device}` is not built in: rebuild with `--features {feature}`, or use `cpu`")]
+    DeviceNotBuilt {
+        /// The device that was asked for.
+        device: String,
+        /// The Cargo feature of `lmgc-collect` that adds it.
+        feature: &'static str,
+    },
+    /// The loss is not finite any more, so the gradients are worthless.
+    #[error("training diverged: the loss is {loss} at step {step}; another seed or a larger batch may help")]
+    Diverged {
+        /// The step, from 1.
+        step: u64,
+        /// The loss, infinite or not a number.
+        loss: f32,
+    },
+    /// A device failed to compute or to hand over its result.
+    #[error("device `{device}` failed: {message}")]
+    Device {
+        /// The device in use.
+        device: String,
+        /// What burn says.
+        message: String,
+    },
+    /// A directory could not be made.
+    #[error("cannot create the directory {}", path.display())]
+    CreateDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A gradient file could not be written.
+    #[error("cannot write the gradient file {}", path.display())]
+    WriteGradients {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: lmgc_tensors::Error,
+    },
+}
