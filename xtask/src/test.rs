@@ -47,7 +47,10 @@ pub(crate) fn run(workspace: &Workspace, no_model: bool) -> Result<ExitCode> {
             match model::fetch() {
                 // Not the doctests, where `ignore` means something else.
                 Ok(_) => cargo_step("test --workspace --no-fail-fast --tests -- --ignored", None),
-                Err(model::FetchError::Unavailable(why)) => Ok(Outcome::Skipped(why)),
+                Err(model::FetchError::Unavailable(why)) => {
+                    eprintln!("warning: {why}");
+                    Ok(Outcome::Skipped("no model".into()))
+                }
                 Err(error) => Err(error.into()),
             }
         }),
