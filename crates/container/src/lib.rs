@@ -24,6 +24,11 @@ mod stream;
 mod wire;
 mod writer;
 
+/// Primitive fields, which the payloads of codecs share with the container.
+pub mod fields {
+    pub use crate::wire::{Fields, put_varint};
+}
+
 pub use block::BlockInfo;
 pub use error::Error;
 pub use header::{Header, ModelRecord, TensorEntry};

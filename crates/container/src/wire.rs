@@ -78,7 +78,7 @@ const WELL_KNOWN: [&str; 62] = [
 pub(crate) const MAX_VARINT_BYTES: usize = 10;
 
 /// Appends a variable-length integer: seven bits a byte, the lowest first, the top bit set on all but the last.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -110,17 +110,17 @@ pub(crate) fn put_string(out: &mut Vec<u8>, string: &str) {
     }
 }
 
-/// Reads the fields of a section's body, whose checksum has been verified.
+/// Reads the fields of a section's body, or of a codec's payload, whose checksum has been verified.
 #[derive(Debug, Clone)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     rest: &'a [u8],
     /// Where in the file the next field starts.
     offset: u64,
 }
 
 impl<'a> Fields<'a> {
-    /// The fields in `bytes`, which start at `offset` in the file.
-    pub(crate) fn new(bytes: &'a [u8], offset: u64) -> Self {
+    /// The fields in `bytes`, which start at `offset` in the file: errors count from there.
+    pub fn new(bytes: &'a [u8], offset: u64) -> Self {
         Self { rest: bytes, offset }
     }
 
@@ -137,7 +137,11 @@ impl<'a> Fields<'a> {
         Error::Corrupt { what, offset: self.offset }
     }
 
-    pub(crate) fn bytes(&mut self, len: u64, what: &'static str) -> Result<&'a [u8], Error> {
+    /// The next `len` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming `what` if there are fewer.
+    pub fn bytes(&mut self, len: u64, what: &'static str) -> Result<&'a [u8], Error> {
         let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
         let (bytes, rest) = split.ok_or_else(|| self.corrupt(what))?;
         self.rest = rest;
@@ -152,7 +156,11 @@ impl<'a> Fields<'a> {
         Ok(bytes)
     }
 
-    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Error> {
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming `what` if there is none.
+    pub fn u8(&mut self, what: &'static str) -> Result<u8, Error> {
         self.array(what).map(|[byte]| byte)
     }
 
@@ -160,7 +168,16 @@ impl<'a> Fields<'a> {
         self.array(what).map(u32::from_le_bytes)
     }
 
-    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Error> {
+    /// The bytes that are left.
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// A variable-length integer, as [`put_varint`] writes it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming `what` if there is none in its shortest form.
+    pub fn varint(&mut self, what: &'static str) -> Result<u64, Error> {
         let here = self.corrupt(what);
         let last = self.rest.iter().take(MAX_VARINT_BYTES).position(|&byte| byte < 0x80);
         let Some(last) = last else { return Err(here) };
