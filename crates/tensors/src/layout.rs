@@ -239,7 +239,8 @@ mod tests {
         let names: Vec<_> = made.spans.iter().map(|span| span.name.as_str()).collect();
         assert_eq!(names, ["a", "e", "b", "c"]);
         assert_eq!(made.skeleton_ranges(), [0..2, 5..8, 16..20]);
-        assert_eq!(layout(3, Vec::new()).unwrap().skeleton_ranges(), [0..3]);
+        let only_skeleton = layout(3, vec![span("e", 1, 0)]).unwrap().skeleton_ranges();
+        assert!(matches!(only_skeleton.as_slice(), [Range { start: 0, end: 3 }]));
         assert_eq!(layout(0, Vec::new()).unwrap().skeleton_ranges(), []);
         assert_eq!(Layout::raw(7, None).skeleton_ranges(), []);
         assert_eq!(Layout::raw(0, None).spans, []);

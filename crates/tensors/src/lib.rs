@@ -12,20 +12,24 @@
 //!
 //! ```
 //! use std::io::Cursor;
-//! let npy = b"\x93NUMPY\x01\x00\x36\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}\nABCDEFGH";
+//! let npy = b"\x93NUMPY\x01\x00\x38\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}\nABCDEFGH";
 //! let layout = lmgc_tensors::find_spans(&mut Cursor::new(npy)).unwrap();
 //! assert_eq!(layout.format, lmgc_tensors::FileFormat::Npy);
-//! assert_eq!((layout.spans[0].offset, layout.spans[0].len), (64, 8));
-//! assert_eq!(layout.skeleton_ranges(), [0..64]);
+//! assert_eq!((layout.spans[0].offset, layout.spans[0].len), (66, 8));
+//! assert_eq!(layout.skeleton_ranges(), [0..66]);
 //! ```
 
+mod archive;
 mod dtype;
 mod error;
 mod find;
 pub mod gguf;
 mod layout;
+mod notes;
+mod npy;
 pub mod safetensors;
 mod source;
+mod torch;
 
 pub use dtype::Dtype;
 pub use error::Error;

@@ -120,10 +120,10 @@ pub fn write(
     Ok(())
 }
 
-/// Writes a safetensors file to `writer`; the same bytes as [`write`].
+/// Writes a safetensors file to `writer`; the same bytes as [`write()`] puts into a file.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn write_to<W: Write>(
     writer: &mut W,
     tensors: &[TensorEntry<'_>],

@@ -1,0 +1,7 @@
+//! Integration tests, in one binary.
+
+mod any_bytes;
+mod common;
+mod fixtures;
+mod gguf_files;
+mod safetensors_files;
