@@ -79,6 +79,32 @@ impl CollectSummary {
 /// that is no longer finite; files that cannot be written.
 pub fn collect(options: &CollectOptions, on_step: &mut dyn FnMut(&StepReport)) -> Result<CollectSummary, Error> {
     let start = Instant::now();
+    let trained = train(options, on_step)?;
+    Ok(CollectSummary {
+        n_test_correct: trained.n_test_correct()?,
+        n_test: trained.data.n_images(Split::Test),
+        n_parameter_values: trained.parameters.iter().map(|parameter| parameter.n_values()).sum(),
+        n_steps: trained.n_steps,
+        final_loss: trained.final_loss,
+        gradient_files: trained.gradient_files,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// A trained network, and what came of its training.
+struct Trained {
+    data: Box<dyn Dataset>,
+    network: Box<dyn Network>,
+    parameters: ParameterSet,
+    device: Device,
+    device_name: DeviceName,
+    n_steps: u64,
+    final_loss: f32,
+    gradient_files: Vec<PathBuf>,
+}
+
+/// All of [`collect`] but the test.
+fn train(options: &CollectOptions, on_step: &mut dyn FnMut(&StepReport)) -> Result<Trained, Error> {
     options.validate()?;
     let device = options.device.open()?;
     let data = options.dataset.open(options.data.as_deref(), options.seed, options.n_classes)?;
@@ -109,12 +135,10 @@ pub fn collect(options: &CollectOptions, on_step: &mut dyn FnMut(&StepReport)) -
         }
         let gradient_file = if step % options.grad_interval == 0 {
             let path = gradient_file_path(options, step);
-            let mut values = Vec::with_capacity(gradients.len());
-            for gradient in &gradients {
-                values.push(download(gradient.clone(), options.device)?);
-            }
-            let run = StepMetadata { step, epoch, loss, learning_rate, n_images: indices.len() };
-            let metadata = run.describe(options, data.n_classes(), &schedule);
+            let values = gradients.iter().map(|gradient| download(gradient.clone(), options.device));
+            let values = values.collect::<Result<Vec<_>, _>>()?;
+            let facts = StepFacts { step, epoch, loss, learning_rate, n_images: indices.len() };
+            let metadata = facts.describe(options, data.n_classes(), &schedule);
             gradient_file::write(&path, &parameters, &values, metadata)?;
             gradient_files.push(path.clone());
             Some(path)
@@ -133,17 +157,25 @@ pub fn collect(options: &CollectOptions, on_step: &mut dyn FnMut(&StepReport)) -
             gradient_file,
         });
     }
+    let (n_steps, device_name) = (schedule.n_steps, options.device);
+    Ok(Trained { data, network, parameters, device, device_name, n_steps, final_loss, gradient_files })
+}
 
-    let n_test_correct = n_correct(&*network, &parameters, &*data, &device, options.device)?;
-    Ok(CollectSummary {
-        gradient_files,
-        n_steps: schedule.n_steps,
-        n_parameter_values: parameters.iter().map(|parameter| parameter.n_values()).sum(),
-        final_loss,
-        n_test_correct,
-        n_test: data.n_images(Split::Test),
-        seconds: start.elapsed().as_secs_f64(),
-    })
+impl Trained {
+    /// How many test images get the highest score at their own class.
+    fn n_test_correct(&self) -> Result<usize, Error> {
+        let parameters = self.parameters.without_autodiff();
+        let device = self.device.clone().without_autodiff();
+        let indices: Vec<usize> = (0..self.data.n_images(Split::Test)).collect();
+        let mut n_correct = 0;
+        for indices in indices.chunks(N_TEST_IMAGES_AT_ONCE) {
+            let batch = Batch::load(&*self.data, Split::Test, indices, &device);
+            let scores = download(self.network.forward(&parameters, batch.images), self.device_name)?;
+            let rows = scores.chunks_exact(self.data.n_classes()).zip(&batch.labels);
+            n_correct += rows.filter(|(row, label)| row.iter().all(|&score| score <= row[**label])).count();
+        }
+        Ok(n_correct)
+    }
 }
 
 /// How long the run is.
@@ -177,8 +209,8 @@ impl Schedule {
     }
 }
 
-/// What a gradient file says about its step.
-struct StepMetadata {
+/// What a gradient file says about its step, beside the settings of the run.
+struct StepFacts {
     step: u64,
     epoch: u64,
     loss: f32,
@@ -186,8 +218,8 @@ struct StepMetadata {
     n_images: usize,
 }
 
-impl StepMetadata {
-    /// All settings of the run and the facts of the step as text under `lmgc.*` keys.
+impl StepFacts {
+    /// The settings and these facts as text under `lmgc.*` keys.
     fn describe(&self, options: &CollectOptions, n_classes: usize, schedule: &Schedule) -> BTreeMap<String, String> {
         let entries = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -262,27 +294,6 @@ fn download<const D: usize>(tensor: Tensor<D>, device_name: DeviceName) -> Resul
     data.try_to_vec().map_err(|error| device_name.failed(error))
 }
 
-/// How many test images get the highest score at their own class.
-fn n_correct(
-    network: &dyn Network,
-    parameters: &ParameterSet,
-    data: &dyn Dataset,
-    device: &Device,
-    device_name: DeviceName,
-) -> Result<usize, Error> {
-    let parameters = parameters.without_autodiff();
-    let device = device.clone().without_autodiff();
-    let indices: Vec<usize> = (0..data.n_images(Split::Test)).collect();
-    let mut n_correct = 0;
-    for indices in indices.chunks(N_TEST_IMAGES_AT_ONCE) {
-        let batch = Batch::load(data, Split::Test, indices, &device);
-        let scores = download(network.forward(&parameters, batch.images), device_name)?;
-        let rows = scores.chunks_exact(data.n_classes()).zip(&batch.labels);
-        n_correct += rows.filter(|(row, label)| row.iter().all(|&score| score <= row[**label])).count();
-    }
-    Ok(n_correct)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +322,25 @@ mod tests {
         assert_eq!(n_cosine_epochs(Some(200 * 12 + 1), None), 201);
         assert_eq!(n_cosine_epochs(None, Some(300)), 300);
         assert_eq!(Schedule::new(&options(None, None), 1437).unwrap().n_steps, 2400);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_file_for_any_number_of_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        for dataset in DatasetName::ALL {
+            let run = |name: &str, seed: u64, n_threads: usize| {
+                let mut options = CollectOptions::new(dataset, Architecture::ConvNet, folder.path().join(name));
+                (options.steps, options.grad_interval) = (Some(3), 3);
+                (options.batch_size, options.seed) = (5, seed);
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+                let trained = pool.install(|| train(&options, &mut |_| ())).unwrap();
+                std::fs::read(&trained.gradient_files[0]).unwrap()
+            };
+            let first = run("first", 11, 1);
+            assert!(first == run("again", 11, 1), "{dataset}: another run");
+            assert!(first == run("threads", 11, 3), "{dataset}: more threads");
+            assert!(first != run("other", 12, 1), "{dataset}: another seed");
+        }
     }
 
     #[test]

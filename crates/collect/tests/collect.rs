@@ -1,4 +1,4 @@
-//! Short runs: what the files hold, and that they come out the same again.
+//! Short runs: what they report and what their files hold.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -14,11 +14,6 @@ fn options(dataset: DatasetName, out: &Path) -> CollectOptions {
     options
 }
 
-fn gradient_bytes(options: &CollectOptions) -> Vec<u8> {
-    let summary = collect(options, &mut |_| ()).unwrap();
-    std::fs::read(&summary.gradient_files[0]).unwrap()
-}
-
 #[test]
 fn a_run_reports_its_steps_and_writes_a_complete_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -28,7 +23,7 @@ fn a_run_reports_its_steps_and_writes_a_complete_file() {
     let summary = collect(&options, &mut |report| reports.push(report.clone())).unwrap();
 
     let path = folder.path().join("digits-convnet/first/grads/grad_00000002.safetensors");
-    assert_eq!(summary.gradient_files, [path.clone()]);
+    assert_eq!(summary.gradient_files, std::slice::from_ref(&path));
     assert_eq!((summary.n_steps, summary.n_parameter_values), (3, 317_706));
     assert_eq!(summary.n_test, 360);
     assert!(summary.n_test_correct <= 360);
@@ -65,24 +60,6 @@ fn a_run_reports_its_steps_and_writes_a_complete_file() {
     for place in 0..14 {
         assert!(values(place).iter().all(|g| g.is_finite()));
         assert!(values(place).iter().any(|&g| g != 0.0), "parameter {place} has no gradient");
-    }
-}
-
-#[test]
-fn the_same_seed_gives_the_same_file_for_any_number_of_threads() {
-    let folder = tempfile::tempdir().unwrap();
-    for dataset in DatasetName::ALL {
-        let run = |name: &str, seed: u64, n_threads: usize| {
-            let mut options = options(dataset, &folder.path().join(name));
-            options.steps = Some(2);
-            options.seed = seed;
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-            pool.install(|| gradient_bytes(&options))
-        };
-        let first = run("first", 11, 1);
-        assert!(first == run("again", 11, 1), "{dataset}: another run");
-        assert!(first == run("threads", 11, 3), "{dataset}: more threads");
-        assert!(first != run("other", 12, 1), "{dataset}: another seed");
     }
 }
 

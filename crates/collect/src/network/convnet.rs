@@ -1,7 +1,6 @@
-use burn::tensor::ops::AvgPoolOptions;
-use burn::tensor::{Tensor, activation, module};
+use burn::tensor::{Tensor, activation};
 
-use super::layers::{ChannelGroupNorm, Conv2d, Linear};
+use super::layers::{ChannelGroupNorm, Conv2d, Linear, average_pool_by_2};
 use super::{Network, ParameterSet};
 use crate::dataset::ImageShape;
 
@@ -52,7 +51,7 @@ impl Network for ConvNet {
             x = block.convolution.forward(parameters, x);
             x = block.normalization.forward(parameters, x);
             x = activation::relu(x);
-            x = module::avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]));
+            x = average_pool_by_2(x);
         }
         let [batch, channels, height, width] = x.dims();
         self.classifier.forward(parameters, x.reshape([batch, channels * height * width]))

@@ -1,5 +1,5 @@
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, module};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
+use burn::tensor::{Device, Tensor, TensorData, module};
 
 use super::parameters::{ParameterId, ParameterSet};
 
@@ -73,6 +73,30 @@ impl ChannelGroupNorm {
     }
 }
 
+/// Averages of non-overlapping squares of 2 x 2: `[batch, channels, height, width]` to half the height and width, an odd
+/// last row or column left out.
+pub(super) fn average_pool_by_2(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    if height % 2 == 1 || width % 2 == 1 {
+        return module::avg_pool2d(x, AvgPoolOptions::new([2, 2]));
+    }
+    // Two rows lie together in memory; a matrix product maps them to one row of averages. Forward and backward, the CPU
+    // device takes a third of the time that its own pooling does.
+    let averages = row_pair_averages(width, &x.device());
+    let row_pairs = x.reshape([batch * channels * height / 2, 2 * width]);
+    row_pairs.matmul(averages).reshape([batch, channels, height / 2, width / 2])
+}
+
+/// The matrix `[2 * width, width / 2]` that averages pairs of columns over two rows: 1/4 or 0.
+fn row_pair_averages(width: usize, device: &Device) -> Tensor<2> {
+    let n_out = width / 2;
+    let mut matrix = vec![0.0f32; 2 * width * n_out];
+    for (place, row) in matrix.chunks_exact_mut(n_out).enumerate() {
+        row[place % width / 2] = 0.25;
+    }
+    Tensor::from_data(TensorData::new(matrix, [2 * width, n_out]), device)
+}
+
 /// A linear layer with bias. The weight is `[out, in]` as in PyTorch; burn's own would be `[in, out]`.
 #[derive(Debug)]
 pub(super) struct Linear {
@@ -94,5 +118,32 @@ impl Linear {
     pub(super) fn forward(&self, parameters: &ParameterSet, x: Tensor<2>) -> Tensor<2> {
         let weight = parameters.get(self.weight).tensor::<2>().transpose();
         x.matmul(weight) + parameters.get(self.bias).tensor::<1>().unsqueeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooling_averages_squares_and_drops_an_odd_edge() {
+        let pool = |values: Vec<f32>, shape: [usize; 4]| {
+            let pooled = average_pool_by_2(Tensor::from_data(TensorData::new(values, shape), &Device::flex()));
+            (pooled.dims(), pooled.into_data().try_to_vec::<f32>().unwrap())
+        };
+        #[rustfmt::skip]
+        let values = vec![
+            1.0, 3.0, 10.0, 20.0,
+            5.0, 7.0, 30.0, 40.0,
+            0.0, 0.0, -1.0, -1.0,
+            0.0, 8.0, -1.0, -1.0,
+        ];
+        assert_eq!(pool(values.clone(), [1, 1, 4, 4]), ([1, 1, 2, 2], vec![4.0, 25.0, 2.0, -1.0]));
+        let [first, second] = [values[..8].to_vec(), values[8..].to_vec()];
+        let batch = [first.clone(), second.clone(), second, first].concat();
+        let expected = vec![4.0, 25.0, 2.0, -1.0, 2.0, -1.0, 4.0, 25.0];
+        assert_eq!(pool(batch, [2, 2, 2, 4]), ([2, 2, 1, 2], expected));
+        let odd: Vec<f32> = (0..15).map(|i| i as f32).collect();
+        assert_eq!(pool(odd, [1, 1, 3, 5]), ([1, 1, 1, 2], vec![3.0, 5.0]));
     }
 }
