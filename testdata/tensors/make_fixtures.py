@@ -6,7 +6,7 @@ Run in this folder, with numpy 2.4.6, torch 2.15.0, safetensors 0.8.0 and gguf 0
 
 expected.json has, by file: the format, the tensors (name, safetensors type name, shape in memory order, bytes in hex)
 in parameter order, and words that the note must hold (null: there must be no note). The bytes come from the arrays,
-not from the files. Everything is seeded, but zip members carry what their writers put in: compare contents, not hashes.
+not from the files. Everything is seeded; only legacy.pt, which names storages by address, changes from run to run.
 """
 
 import io

@@ -12,7 +12,7 @@ const MAX_NAME_BYTES: usize = 512;
 /// The longest name of a storage; PyTorch counts them.
 const MAX_KEY_BYTES: usize = 64;
 /// The most tensors listed; further ones are covered by their storages.
-const MAX_N_TENSORS: usize = 1 << 20;
+const MAX_N_TENSORS: usize = 1 << 18;
 /// The most dimensions of a tensor, as in PyTorch.
 const MAX_N_DIMS: usize = 64;
 
@@ -137,7 +137,7 @@ struct Walk<'p, 'a> {
 
 impl<'p> Walk<'p, '_> {
     fn visit(&mut self, id: NodeId, depth: u32) {
-        if depth == MAX_DEPTH {
+        if depth == MAX_DEPTH || self.tensors.len() >= MAX_N_TENSORS {
             return;
         }
         match self.is_visited.get_mut(id as usize) {
@@ -207,8 +207,7 @@ impl<'p> Walk<'p, '_> {
                 self.visit(state, depth + 1);
             }
             _ => match self.tensor(callable, elements) {
-                Some(tensor) if self.tensors.len() < MAX_N_TENSORS => self.tensors.push(tensor),
-                Some(_) => {}
+                Some(tensor) => self.tensors.push(tensor),
                 None => self.visit(args, depth + 1),
             },
         }

@@ -70,7 +70,6 @@ fn metadata_comes_along() {
 /// Where the pickle of a checkpoint begins and ends.
 fn pickle_range(bytes: &[u8]) -> std::ops::Range<usize> {
     let start = bytes.windows(3).position(|window| window == b"\x80\x02}").unwrap();
-    // The next member's local header follows, after a data descriptor.
     let end = start + bytes[start..].windows(2).position(|window| window == b"u.").unwrap() + 2;
     start..end
 }
