@@ -1,2 +1,39 @@
-//! The `lmgc` command line.
-fn main() {}
+//! The `lmgc` command line: collects, tokenises, compresses and restores neural-network gradients.
+
+mod args;
+mod commands;
+mod exit;
+mod models;
+mod table;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Verb};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error, args.common.json),
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(n_threads) = args.common.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(n_threads.get()).build_global()?;
+    }
+    let common = &args.common;
+    match &args.verb {
+        Verb::Collect(verb) => commands::collect::run(verb, common),
+        Verb::Tokenize(verb) => commands::tokenize::run(verb, common),
+        Verb::Detokenize(verb) => commands::tokenize::run_inverse(verb, common),
+        Verb::Compress(verb) => commands::compress::run(verb, common),
+        Verb::Decompress(verb) => commands::decompress::run(verb, common),
+        Verb::Verify(verb) => commands::verify::run(verb, common),
+        Verb::Inspect(verb) => commands::inspect::run(verb, common),
+        Verb::Demo(verb) => commands::demo::run(verb, common),
+    }
+}

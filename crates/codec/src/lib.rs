@@ -1,1 +1,40 @@
-//! Codecs for gradient files: the language-model prior, baselines, and the file pipeline.
+//! Codecs for gradient files and the pipeline from a file to a `.lmgc` file and back.
+//!
+//! A file is cut into tensor bytes and skeleton (crate `lmgc-tensors`), each stream into blocks, and each block is coded by
+//! a [`BlockCodec`]: the language-model prior ([`lm`]), general-purpose libraries ([`baselines`]), or the smallest of
+//! several ([`CodecName::Auto`]). [`compress`] and [`decompress`] work on open streams; [`files`] adds temporary files, renaming
+//! and verification.
+//!
+//! ```
+//! use std::io::Cursor;
+//! use lmgc_codec::{CompressOptions, NoModels, NoProgress, compress, decompress};
+//!
+//! let original: Vec<u8> = (0..4000u32).flat_map(|i| (i as f32 * 1e-4).to_le_bytes()).collect();
+//! let mut packed = Cursor::new(Vec::new());
+//! let report = compress(&mut Cursor::new(&original), &mut packed, &CompressOptions::default(), &NoProgress)?;
+//! assert!(report.compressed_bytes < report.raw_bytes);
+//!
+//! let mut restored = Cursor::new(Vec::new());
+//! decompress(packed.get_ref().as_slice(), &mut restored, &NoModels, &NoProgress)?;
+//! assert_eq!(restored.into_inner(), original);
+//! # Ok::<(), lmgc_codec::Error>(())
+//! ```
+
+pub mod baselines;
+mod block;
+mod compress;
+mod decompress;
+mod error;
+pub mod files;
+mod inspect;
+pub mod lm;
+mod progress;
+mod streams;
+
+pub use block::{BlockCodec, BlockInput, CodecId, CodecName, Encoded};
+pub use compress::{CompressOptions, CompressReport, Level, compress};
+pub use decompress::{DecompressReport, ModelSource, NoModels, decompress, verify_against};
+pub use error::Error;
+pub use inspect::{BlockSummary, CodecSummary, Inspection, ModelSummary, TensorSummary, inspect};
+pub use lmgc_container::ModelRecord;
+pub use progress::{NoProgress, Progress, Stage};

@@ -54,8 +54,20 @@ pub fn resolve(model: &str) -> Result<PathBuf, Error> {
     if path.components().count() > 1 || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
         return Ok(path.to_owned());
     }
-    let looked = model_file(model)?;
-    if looked.is_file() { Ok(looked) } else { Err(Error::NotFound { name: model.to_owned(), looked }) }
+    resolve_name(model)
+}
+
+/// The GGUF file of a model of the store, for a name that comes from a file and may be anything.
+///
+/// # Errors
+/// [`Error::NotFound`] where the store lacks it, or where it is no plain name.
+pub fn resolve_name(name: &str) -> Result<PathBuf, Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+        return Err(Error::NotFound { name: name.escape_debug().to_string(), looked: root()?.join("models") });
+    }
+    let looked = model_file(name)?;
+    if looked.is_file() { Ok(looked) } else { Err(Error::NotFound { name: name.to_owned(), looked }) }
 }
 
 #[cfg(test)]
@@ -79,6 +91,9 @@ mod tests {
     fn paths_and_names_are_told_apart() {
         assert_eq!(resolve("dir/m").unwrap(), PathBuf::from("dir/m"));
         assert_eq!(resolve("m.GGUF").unwrap(), PathBuf::from("m.GGUF"));
+        for hostile in ["", "..", "../x", "/etc/passwd", "a b", "x/y"] {
+            assert!(resolve_name(hostile).is_err(), "{hostile}");
+        }
         let error = resolve("no-such-model").unwrap_err().to_string();
         assert!(error.contains("no-such-model") && error.contains("fetch-model"), "{error}");
     }

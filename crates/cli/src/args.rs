@@ -1,0 +1,293 @@
+//! What may stand on the command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use lmgc_codec::CodecName;
+use lmgc_codec::lm::Mask;
+use lmgc_collect::{Architecture, DatasetName, DeviceName};
+use lmgc_serialize::Format;
+use lmgc_tokens::preprocess::Preprocess;
+
+/// Lossless compression of neural-network gradients with learned priors.
+///
+/// Any file goes in, the same bytes come out: `lmgc compress grad.safetensors` writes grad.safetensors.lmgc, decodes it
+/// again and compares before it reports success; `lmgc decompress grad.safetensors.lmgc` gives the file back. Tensors are
+/// recognised in safetensors, npy, npz, PyTorch checkpoints and GGUF; other files work too.
+///
+/// Exit codes: 0 ok, 1 failure, 2 usage, 3 corrupt or mismatched input.
+#[derive(Debug, Parser)]
+#[command(name = "lmgc", version, max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Common {
+    /// Print results as JSON, one object a line, on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Threads to use [default: all cores]; the output does not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Train a network and write its gradients, one safetensors file a step
+    Collect(Collect),
+    /// Turn gradients into a data set of language-model tokens
+    Tokenize(Tokenize),
+    /// Turn a token data set back into the gradients' bytes
+    Detokenize(Detokenize),
+    /// Compress files, each to one .lmgc file that is decoded and compared
+    Compress(Compress),
+    /// Restore the original files, byte for byte
+    Decompress(Decompress),
+    /// Check all checksums and decode everything without writing
+    Verify(Verify),
+    /// Show a .lmgc file's header, tensors, codecs and sizes
+    Inspect(Inspect),
+    /// The whole road on embedded data, in a few minutes
+    Demo(Demo),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  lmgc collect --dataset digits --arch convnet --steps 400 --out exps")]
+pub(crate) struct Collect {
+    /// Data set: digits (embedded, 28x28 grey) or synthetic (procedural, 32x32 colour)
+    #[arg(long)]
+    pub(crate) dataset: DatasetName,
+    /// Network: convnet
+    #[arg(long)]
+    pub(crate) arch: Architecture,
+    /// Directory for results: DIR/<dataset>-<arch>/<tag>/grads/grad_00000400.safetensors
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Directory of the data set's files; the embedded data sets need none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Number of training steps
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    pub(crate) steps: Option<u64>,
+    /// Number of passes over the training data [default: 200, unless --steps is given]
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u64>,
+    /// Write the gradients every N steps
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) grad_interval: u64,
+    /// Name of this run, to tell repeats apart
+    #[arg(long, default_value = "0")]
+    pub(crate) tag: String,
+    /// Seed of weights, order and augmentation; the same seed gives the same files on the same machine
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Images in a batch
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) batch_size: usize,
+    /// Number of classes, for the synthetic data set: 10 or 200
+    #[arg(long, value_name = "N")]
+    pub(crate) classes: Option<usize>,
+    /// Device to train on
+    #[arg(long, default_value_t = DeviceName::default())]
+    pub(crate) device: DeviceName,
+}
+
+/// How bytes become text.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TextFormat {
+    /// Text format: hex-none, hex-space, hex-comma, hex-comma+space, hex-semicolon, hex-0x, iso, iso-space or
+    /// iso-comma+space
+    #[arg(long, default_value_t = Format::HexSpace)]
+    pub(crate) format: Format,
+    /// Bytes between separators: 1, 2, 3, 4 or 8
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) bytes_per_group: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  lmgc tokenize exps/digits-convnet/0/grads --model smollm2-135m -o digits.tokens\n  \
+                  lmgc compress digits.tokens --codec lm --model smollm2-135m"
+)]
+pub(crate) struct Tokenize {
+    /// Gradient files, or directories of them
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Model whose tokenizer to use: a name in the model store, a GGUF file or a tokenizer.json
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) text: TextFormat,
+    /// Draw N of the files at random
+    #[arg(long, value_name = "N")]
+    pub(crate) num_subsample: Option<usize>,
+    /// Seed of the draw and of the preprocessing
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// LOSSY steps before tokenising, joined by +: sparsificationP keeps each value with probability P %,
+    /// quantizationB (B = 1, 8, 16) maps values to 2^B bins
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) preprocess: Option<Preprocess>,
+    /// Output file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace an existing output
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Detokenize {
+    /// Token data set
+    pub(crate) input: PathBuf,
+    /// Model whose tokenizer made it [default: the name in the data set]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Output: the gradients' bytes, in parameter order, of all sources one after the other
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace an existing output
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  lmgc compress grad.safetensors\n  lmgc compress -9 step1.ckpt step2.ckpt\n  \
+                        lmgc compress grad.npy --codec lm --model smollm2-135m --format hex-space")]
+pub(crate) struct Compress {
+    /// Files to compress; - for standard input
+    #[arg(required = true, value_name = "IN")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Output file [default: IN.lmgc]; - for standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) level: LevelFlags,
+    /// Codec: auto (the smallest of raw, zstd and split-zstd for each block), lm (a language model), or one of raw,
+    /// zstd, split-zstd, gzip
+    #[arg(long, default_value_t = CodecName::Auto)]
+    pub(crate) codec: CodecName,
+    /// Language model for codec lm: a name in the model store, or a GGUF file
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) text: TextFormat,
+    /// Tokens in a window, start token included: 256 up to the model's limit
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = window)]
+    pub(crate) window: usize,
+    /// Tokens that get probability: none (all, as in the paper) or alphabet (those that the format can give)
+    #[arg(long, default_value_t = Mask::default())]
+    pub(crate) mask: Mask,
+    /// Replace existing outputs
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Keep the inputs (they are always kept; accepted for habit)
+    #[arg(short, long)]
+    pub(crate) keep: bool,
+    /// Do not decode and compare the result
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+}
+
+fn window(text: &str) -> Result<usize, String> {
+    let n: usize = text.parse().map_err(|_| format!("'{text}' is no number"))?;
+    if n < 256 { Err("a window has at least 256 tokens".to_owned()) } else { Ok(n) }
+}
+
+/// -1 ... -9, as people know them.
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct LevelFlags {
+    /// Fastest ... -9 smallest [default: -5]
+    #[arg(short = '1', action = ArgAction::SetTrue)]
+    l1: bool,
+    #[arg(short = '2', hide = true)]
+    l2: bool,
+    #[arg(short = '3', hide = true)]
+    l3: bool,
+    #[arg(short = '4', hide = true)]
+    l4: bool,
+    #[arg(short = '5', hide = true)]
+    l5: bool,
+    #[arg(short = '6', hide = true)]
+    l6: bool,
+    #[arg(short = '7', hide = true)]
+    l7: bool,
+    #[arg(short = '8', hide = true)]
+    l8: bool,
+    #[arg(short = '9', hide = true)]
+    l9: bool,
+}
+
+impl LevelFlags {
+    /// The level, if one was given.
+    pub(crate) fn level(&self) -> Option<u8> {
+        let flags = [self.l1, self.l2, self.l3, self.l4, self.l5, self.l6, self.l7, self.l8, self.l9];
+        flags.iter().position(|&set| set).map(|i| i as u8 + 1)
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  lmgc decompress grad.safetensors.lmgc\n  \
+                        lmgc decompress grad.safetensors.lmgc --tensor features.0.weight -o weight.bin")]
+pub(crate) struct Decompress {
+    /// Files to restore; - for standard input
+    #[arg(required = true, value_name = "IN.lmgc")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Output file [default: the input's name without .lmgc]; - for standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Restore the bytes of this tensor alone; needs -o
+    #[arg(long, value_name = "NAME", requires = "output")]
+    pub(crate) tensor: Option<String>,
+    /// Language model, if the file needs one [default: the name in the file, from the model store]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Replace existing outputs
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// Files to check; - for standard input
+    #[arg(required = true, value_name = "IN.lmgc")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Language model, if the file needs one [default: the name in the file, from the model store]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// Files to show; - for standard input
+    #[arg(required = true, value_name = "IN.lmgc")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// List every block too
+    #[arg(long)]
+    pub(crate) blocks: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Language model to compress with
+    #[arg(long, value_name = "MODEL", default_value = "smollm2-135m")]
+    pub(crate) model: String,
+    /// Keep the demo's files in this directory [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Training steps
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) steps: u64,
+    /// KiB of the gradient that go through the language model
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) sample_kib: u64,
+}

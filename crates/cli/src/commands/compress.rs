@@ -1,0 +1,145 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use lmgc_codec::files::{FileOptions, Place, compress_file};
+use lmgc_codec::lm::{LmCodec, LmSettings};
+use lmgc_codec::{CodecId, CodecName, CompressOptions, CompressReport, Level, ModelSource};
+use lmgc_serialize::BytesPerGroup;
+use serde_json::json;
+
+use crate::args::{Common, Compress, TextFormat};
+use crate::exit::UsageError;
+use crate::models::Models;
+use crate::terminal::{Bars, bytes, rough_duration};
+
+/// Jobs shorter than this are not announced.
+const ANNOUNCE_FROM_SECONDS: f64 = 5.0;
+
+/// Bytes per group as the settings want them, or a usage error.
+pub(crate) fn bytes_per_group(text: &TextFormat) -> anyhow::Result<BytesPerGroup> {
+    BytesPerGroup::new(text.bytes_per_group)
+        .map_err(|e| UsageError(format!("invalid value for --bytes-per-group: {e}")).into())
+}
+
+pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
+    if args.output.is_some() && args.inputs.len() > 1 {
+        return Err(UsageError("-o takes one input: without it, each IN becomes IN.lmgc".to_owned()).into());
+    }
+    let models = Models::new(args.model.as_deref());
+    let settings = LmSettings {
+        format: args.text.format,
+        bytes_per_group: bytes_per_group(&args.text)?,
+        window_tokens: args.window,
+        mask: args.mask,
+    };
+    let lm = match args.codec {
+        CodecName::One(CodecId::Lm) => Some(LmCodec::new(models.given()?, settings, models.kernels())?),
+        _ => None,
+    };
+    let level = args.level.level().and_then(Level::new).unwrap_or_default();
+    let options = CompressOptions { codec: args.codec, level, lm: lm.as_ref() };
+    for path in &args.inputs {
+        let input = Place::new(path);
+        let output = args.output.as_deref().map_or_else(|| input.compressed(), Place::new);
+        if let (Some(lm), Place::File(path)) = (&lm, &input) {
+            announce(lm, path, !args.no_verify, common)?;
+        }
+        let progress = Bars::new(common, input.to_string());
+        let files = FileOptions { force: args.force, models: &models, progress: &progress };
+        let start = Instant::now();
+        let report =
+            compress_file(&input, &output, &options, !args.no_verify, &files).with_context(|| format!("{input}"))?;
+        tell(args, &input, &output, &report, start.elapsed().as_secs_f64(), common);
+    }
+    Ok(())
+}
+
+/// Says beforehand how long a language model will take.
+fn announce(lm: &LmCodec, path: &std::path::Path, verify: bool, common: &Common) -> anyhow::Result<()> {
+    if common.quiet || common.json {
+        return Ok(());
+    }
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    // Any bytes of the file give the tokens a byte well enough; its end is likelier data than its beginning.
+    let sample = std::fs::File::open(path).and_then(|mut file| {
+        use std::io::{Read, Seek, SeekFrom};
+        file.seek(SeekFrom::Start(metadata.len() / 2))?;
+        let mut sample = Vec::new();
+        file.take(512).read_to_end(&mut sample)?;
+        Ok(sample)
+    });
+    let Ok(sample) = sample else { return Ok(()) };
+    let seconds = lm.seconds_per_byte(&sample)? * metadata.len() as f64;
+    let total = if verify { 2.0 * seconds } else { seconds };
+    if total >= ANNOUNCE_FROM_SECONDS {
+        let verifying = if verify { ", half of it for verification" } else { "" };
+        eprintln!(
+            "lmgc: {} through {} will take about {}{verifying}",
+            bytes(metadata.len()),
+            lm.language_model().name(),
+            rough_duration(total)
+        );
+    }
+    Ok(())
+}
+
+fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport, seconds: f64, common: &Common) {
+    let bits_per_value = (report.n_values > 0).then(|| 8.0 * report.compressed_bytes as f64 / report.n_values as f64);
+    let rate = (report.raw_bytes > 0).then(|| report.rate_percent());
+    if common.json {
+        let lm = args.codec == CodecName::One(CodecId::Lm);
+        println!(
+            "{}",
+            json!({
+                "input": input.to_string(),
+                "output": output.to_string(),
+                "codec": args.codec.to_string(),
+                "settings": if lm {
+                    json!({
+                        "model": args.model,
+                        "format": args.text.format.to_string(),
+                        "bytes_per_group": args.text.bytes_per_group,
+                        "window": args.window,
+                        "mask": args.mask.to_string(),
+                    })
+                } else {
+                    json!({ "level": args.level.level() })
+                },
+                "file_format": report.file_format,
+                "n_tensors": report.n_tensors,
+                "raw_bytes": report.raw_bytes,
+                "compressed_bytes": report.compressed_bytes,
+                "rate_percent": rate,
+                "bits_per_value": bits_per_value,
+                "n_blocks": report.n_blocks,
+                "n_tokens": report.n_tokens,
+                "seconds": seconds,
+                "round_trip": !args.no_verify,
+                "note": report.note,
+                "version": env!("CARGO_PKG_VERSION"),
+            })
+        );
+    }
+    if common.quiet || common.json {
+        return;
+    }
+    if let Some(note) = &report.note {
+        eprintln!("lmgc: {input}: note: {note}");
+    }
+    let rate = rate.map_or_else(String::new, |rate| format!(" ({rate:.2} %)"));
+    let verified = if args.no_verify { "not verified" } else { "verified" };
+    // Standard output may be the compressed file itself.
+    eprintln!(
+        "{input}: {} -> {}{rate}, {verified}, {seconds:.1} s -> {output}",
+        bytes(report.raw_bytes),
+        bytes(report.compressed_bytes)
+    );
+}
+
+/// The codec of the demo: the default settings with a model.
+pub(crate) fn default_lm(models: &Models) -> Result<(Arc<lmgc_codec::lm::LanguageModel>, LmCodec), lmgc_codec::Error> {
+    let model = models.given()?;
+    let codec = LmCodec::new(model.clone(), LmSettings::default(), models.kernels())?;
+    Ok((model, codec))
+}

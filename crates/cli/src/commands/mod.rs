@@ -1,0 +1,9 @@
+//! One module a verb.
+
+pub(crate) mod collect;
+pub(crate) mod compress;
+pub(crate) mod decompress;
+pub(crate) mod demo;
+pub(crate) mod inspect;
+pub(crate) mod tokenize;
+pub(crate) mod verify;

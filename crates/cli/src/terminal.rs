@@ -1,0 +1,84 @@
+//! What people see while they wait.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lmgc_codec::{Progress, Stage};
+
+use crate::args::Common;
+
+/// Progress bars on a terminal, with rate and time left; nothing elsewhere, or where nothing is wanted.
+pub(crate) struct Bars {
+    visible: bool,
+    label: String,
+    current: Mutex<Option<ProgressBar>>,
+}
+
+impl Bars {
+    pub(crate) fn new(common: &Common, label: impl Into<String>) -> Self {
+        Self { visible: !common.quiet && !common.json, label: label.into(), current: Mutex::new(None) }
+    }
+}
+
+/// A bar of so many units, drawn on standard error if that is a terminal.
+pub(crate) fn bar(visible: bool, n: u64, template: &str) -> ProgressBar {
+    let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(n), target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+impl Progress for Bars {
+    fn begin(&self, stage: Stage, n_bytes: u64) {
+        let what = match stage {
+            Stage::Compress => "compressing",
+            Stage::Verify => "verifying",
+            Stage::Decompress => "decompressing",
+        };
+        let template = "{prefix:>13} {wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+        let bar = bar(self.visible, n_bytes, template);
+        bar.set_prefix(what);
+        bar.set_message(self.label.clone());
+        *self.lock() = Some(bar);
+    }
+
+    fn advance(&self, n_bytes: u64) {
+        if let Some(bar) = &*self.lock() {
+            bar.inc(n_bytes);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.lock().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Bars {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
+        // A poisoned bar is still a bar.
+        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// "12 s", "3 minutes": for estimates.
+pub(crate) fn rough_duration(seconds: f64) -> String {
+    HumanDuration(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))).to_string()
+}
+
+/// Bytes as people read them.
+pub(crate) fn bytes(n: u64) -> String {
+    indicatif::HumanBytes(n).to_string()
+}
+
+/// Says something to people, unless only JSON or nothing is wanted.
+pub(crate) fn say(common: &Common, line: impl AsRef<str>) {
+    if !common.quiet && !common.json {
+        println!("{}", line.as_ref());
+    }
+}

@@ -1,0 +1,46 @@
+use std::io::Read;
+
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, Error, Progress};
+
+/// One zstd frame (RFC 8878) a block, without zstd's own checksum: the container has its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Zstd {
+    /// zstd's level, 1 to 22.
+    pub level: i32,
+}
+
+impl Zstd {
+    pub(crate) fn pack(self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(zstd::bulk::compress(bytes, self.level)?)
+    }
+}
+
+pub(crate) fn unpack(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Error> {
+    let corrupt = |e: std::io::Error| Error::corrupt_block(format!("zstd: {e}"));
+    let mut bytes = Vec::new();
+    // Streaming, so that memory follows what is really there and not what the frame announces.
+    let decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(corrupt)?;
+    decoder.take(raw_len as u64 + 1).read_to_end(&mut bytes).map_err(corrupt)?;
+    if bytes.len() != raw_len {
+        return Err(Error::corrupt_block(format!("zstd gives another length than {raw_len} bytes")));
+    }
+    Ok(bytes)
+}
+
+impl BlockCodec for Zstd {
+    fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
+        let payload = self.pack(input.bytes)?;
+        progress.advance(input.bytes.len() as u64);
+        Ok(Encoded::plain(CodecId::Zstd, payload))
+    }
+
+    fn decode(&self, payload: &[u8], raw_len: usize, _: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let bytes = unpack(payload, raw_len)?;
+        progress.advance(raw_len as u64);
+        Ok(bytes)
+    }
+
+    fn block_bytes(&self) -> usize {
+        super::BLOCK_BYTES
+    }
+}

@@ -1,0 +1,300 @@
+//! From a file to a `.lmgc` file.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use lmgc_container::{Header, Stream, TensorEntry, Writer};
+use lmgc_tensors::{Dtype, Layout, find_spans};
+use rayon::prelude::*;
+
+use crate::baselines::{Auto, Gzip, Raw, SplitZstd, Zstd};
+use crate::lm::LmCodec;
+use crate::streams::{Run, StreamMap};
+use crate::{BlockCodec, BlockInput, CodecId, CodecName, Encoded, Error, Progress, Stage};
+
+/// Metadata key by which a safetensors file says that it is a token data set, and the name of its token tensor.
+const TOKEN_DATASET: (&str, &str) = ("lmgc.tokens", "ids");
+
+/// zstd's level for the skeleton, which is small and repetitive.
+const SKELETON_ZSTD_LEVEL: i32 = 19;
+
+/// How to compress.
+#[derive(Default)]
+pub struct CompressOptions<'a> {
+    /// Which codec.
+    pub codec: CodecName,
+    /// 1 (fast) to 9 (small).
+    pub level: Level,
+    /// The language-model codec, if `codec` is `lm`.
+    pub lm: Option<&'a LmCodec>,
+}
+
+/// A compression level from 1 (fast) to 9 (small), as people know it from gzip, xz and zstd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(u8);
+
+impl Level {
+    /// A level in 1..=9.
+    pub fn new(level: u8) -> Option<Self> {
+        (1..=9).contains(&level).then_some(Self(level))
+    }
+
+    fn zstd(self) -> i32 {
+        [1, 2, 3, 5, 7, 9, 12, 15, 19][usize::from(self.0) - 1]
+    }
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self(5)
+    }
+}
+
+/// What compressing came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompressReport {
+    /// Length of the original.
+    pub raw_bytes: u64,
+    /// Length of the `.lmgc` file, headers included.
+    pub compressed_bytes: u64,
+    /// Number of blocks.
+    pub n_blocks: usize,
+    /// Tokens that went through a language model.
+    pub n_tokens: u64,
+    /// What the original was recognised as.
+    pub file_format: String,
+    /// Number of tensors.
+    pub n_tensors: usize,
+    /// Elements in all tensors.
+    pub n_values: u64,
+    /// Why a file that looked like some format was taken as something less.
+    pub note: Option<String>,
+}
+
+impl CompressReport {
+    /// Compressed size in percent of the original's.
+    pub fn rate_percent(&self) -> f64 {
+        100.0 * self.compressed_bytes as f64 / self.raw_bytes as f64
+    }
+}
+
+/// Compresses what `input` holds from its first byte to its last, and writes a `.lmgc` file.
+///
+/// Nothing is decoded for comparison here: see [`verify_against`](crate::verify_against).
+///
+/// # Errors
+/// Where reading or writing fails, or the codec cannot work ([`Error::ModelRequired`] and others).
+pub fn compress<R: Read + Seek, W: Write>(
+    input: &mut R,
+    output: &mut W,
+    options: &CompressOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<CompressReport, Error> {
+    let layout = find_spans(input)?;
+    let header = header(&layout, options)?;
+    let map = StreamMap::new(&header);
+    let codecs = Codecs::new(options)?;
+    let plan = plan(&map, &layout, &codecs);
+    let hash = hash_input(input, layout.file_len)?;
+
+    progress.begin(Stage::Compress, layout.file_len);
+    let mut writer = Writer::new(output, &header)?;
+    let mut n_tokens = 0;
+    let mut rest = plan.as_slice();
+    while let Some(first) = rest.first() {
+        // Blocks of codecs that use one thread are coded side by side.
+        let n_at_once = if codecs.of(first).is_parallel_inside() {
+            1
+        } else {
+            rest.iter().take(rayon::current_num_threads()).take_while(|b| !codecs.of(b).is_parallel_inside()).count()
+        };
+        let (batch, later) = rest.split_at(n_at_once);
+        rest = later;
+        let inputs = batch
+            .iter()
+            .map(|block| map.read(input, block.stream, block.stream_offset, block.len))
+            .collect::<Result<Vec<_>, _>>()?;
+        let coded = batch
+            .par_iter()
+            .zip(&inputs)
+            .map(|(block, bytes)| code(codecs.of(block), block, bytes, progress))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (block, encoded) in batch.iter().zip(coded) {
+            n_tokens += encoded.n_tokens;
+            writer.write_block(block.stream, encoded.codec as u8, block.len, encoded.n_lanes, &encoded.payload)?;
+        }
+    }
+    let (_, compressed_bytes) = writer.finish(hash)?;
+    progress.end();
+    Ok(CompressReport {
+        raw_bytes: layout.file_len,
+        compressed_bytes,
+        n_blocks: plan.len(),
+        n_tokens,
+        file_format: header.file_format,
+        n_tensors: header.tensors.len(),
+        n_values: layout.spans.iter().map(|span| span.len / span.dtype.size_bytes().max(1)).sum(),
+        note: layout.note,
+    })
+}
+
+fn code(codec: &dyn BlockCodec, block: &PlannedBlock, bytes: &[u8], progress: &dyn Progress) -> Result<Encoded, Error> {
+    let input = BlockInput { bytes, element_bytes: block.element_bytes, is_token_ids: block.is_token_ids };
+    let encoded = codec.encode(input, progress)?;
+    // The container holds payloads of up to twice the bytes; whoever needs more (a language model on noise) stores them.
+    if encoded.payload.len() as u64 > 2 * block.len {
+        return Ok(Encoded { n_tokens: encoded.n_tokens, ..Encoded::plain(CodecId::Raw, bytes.to_vec()) });
+    }
+    Ok(encoded)
+}
+
+fn header(layout: &Layout, options: &CompressOptions<'_>) -> Result<Header, Error> {
+    let mut settings = BTreeMap::from([("codec".to_owned(), options.codec.to_string())]);
+    let lm = match (options.codec, options.lm) {
+        (CodecName::One(CodecId::Lm), Some(lm)) => {
+            lm.settings().write_to(&mut settings);
+            Some(lm.language_model().record())
+        }
+        (CodecName::One(CodecId::Lm), None) => return Err(Error::ModelRequired),
+        _ => None,
+    };
+    Ok(Header {
+        settings,
+        file_format: layout.format.to_string(),
+        original_len: layout.file_len,
+        tensors: layout
+            .spans
+            .iter()
+            .map(|span| TensorEntry {
+                name: span.name.clone(),
+                dtype: span.dtype.as_str().to_owned(),
+                shape: span.shape.clone(),
+                offset: span.offset,
+                len: span.len,
+            })
+            .collect(),
+        model: lm,
+    })
+}
+
+fn hash_input<R: Read + Seek>(input: &mut R, len: u64) -> Result<[u8; 32], Error> {
+    input.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(input.by_ref().take(len))?;
+    if hasher.count() != len {
+        return Err(Error::InputChanged);
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// The codecs of one job.
+struct Codecs<'a> {
+    data: Box<dyn BlockCodec + 'a>,
+    /// For the skeleton, and for the parts of a token data set that are no tokens.
+    other: Auto,
+    data_is_lm: bool,
+}
+
+impl<'a> Codecs<'a> {
+    fn new(options: &CompressOptions<'a>) -> Result<Self, Error> {
+        let level = options.level.zstd();
+        let data: Box<dyn BlockCodec + 'a> = match options.codec {
+            CodecName::Auto => Box::new(Auto { level }),
+            CodecName::One(CodecId::Raw) => Box::new(Raw),
+            CodecName::One(CodecId::Zstd) => Box::new(Zstd { level }),
+            CodecName::One(CodecId::SplitZstd) => Box::new(SplitZstd { level }),
+            CodecName::One(CodecId::Gzip) => Box::new(Gzip { level: u32::from(options.level.0) }),
+            CodecName::One(CodecId::Lm) => Box::new(Borrowed(options.lm.ok_or(Error::ModelRequired)?)),
+        };
+        let data_is_lm = options.codec == CodecName::One(CodecId::Lm);
+        Ok(Self { data, other: Auto { level: SKELETON_ZSTD_LEVEL }, data_is_lm })
+    }
+
+    fn of(&self, block: &PlannedBlock) -> &dyn BlockCodec {
+        if block.uses_data_codec { &*self.data } else { &self.other }
+    }
+}
+
+/// A codec that is owned elsewhere.
+struct Borrowed<'a>(&'a LmCodec);
+
+impl BlockCodec for Borrowed<'_> {
+    fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
+        self.0.encode(input, progress)
+    }
+
+    fn decode(&self, payload: &[u8], raw_len: usize, n_lanes: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        self.0.decode(payload, raw_len, n_lanes, progress)
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.0.block_bytes()
+    }
+
+    fn is_parallel_inside(&self) -> bool {
+        self.0.is_parallel_inside()
+    }
+}
+
+/// A block to be coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PlannedBlock {
+    stream: Stream,
+    stream_offset: u64,
+    len: u64,
+    /// Where its first byte lies in the file.
+    file_offset: u64,
+    element_bytes: usize,
+    is_token_ids: bool,
+    uses_data_codec: bool,
+}
+
+/// Cuts both streams into blocks, sorted by the place of their first byte in the file.
+///
+/// A data block goes on over tensors as long as they are of one kind, and is cut at a whole element.
+fn plan(map: &StreamMap, layout: &Layout, codecs: &Codecs<'_>) -> Vec<PlannedBlock> {
+    let is_token_dataset = layout.metadata.contains_key(TOKEN_DATASET.0);
+    let kind_of = |run: &Run| {
+        let span = run.tensor.and_then(|i| layout.spans.get(i));
+        let is_token_ids =
+            is_token_dataset && span.is_some_and(|span| span.name == TOKEN_DATASET.1 && span.dtype == Dtype::U32);
+        PlannedBlock {
+            stream: run.stream,
+            stream_offset: run.stream_offset,
+            len: 0,
+            file_offset: run.file_offset,
+            element_bytes: span.map_or(1, |span| span.dtype.size_bytes() as usize),
+            is_token_ids,
+            uses_data_codec: span.is_some() && (is_token_ids || !(is_token_dataset && codecs.data_is_lm)),
+        }
+    };
+    let mut blocks: Vec<PlannedBlock> = Vec::new();
+    // The last block of each stream is open: it takes on bytes of the same kind until it is full.
+    let mut open: BTreeMap<Stream, usize> = BTreeMap::new();
+    for run in map.runs() {
+        let kind = kind_of(run);
+        let max_len = match codecs.of(&kind).block_bytes() as u64 {
+            max if kind.element_bytes > 1 => max / kind.element_bytes as u64 * kind.element_bytes as u64,
+            max => max,
+        };
+        let mut done = 0;
+        while done < run.len {
+            let same_kind = |block: &PlannedBlock| {
+                (block.element_bytes, block.is_token_ids, block.uses_data_codec)
+                    == (kind.element_bytes, kind.is_token_ids, kind.uses_data_codec)
+            };
+            let at = open.get(&run.stream).copied().filter(|&at| same_kind(&blocks[at]) && blocks[at].len < max_len);
+            let at = at.unwrap_or_else(|| {
+                let (stream_offset, file_offset) = (run.stream_offset + done, run.file_offset + done);
+                blocks.push(PlannedBlock { stream_offset, file_offset, ..kind });
+                blocks.len() - 1
+            });
+            open.insert(run.stream, at);
+            let taken = (max_len - blocks[at].len).min(run.len - done);
+            blocks[at].len += taken;
+            done += taken;
+        }
+    }
+    blocks.sort_by_key(|block| block.file_offset);
+    blocks
+}

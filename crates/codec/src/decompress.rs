@@ -1,0 +1,225 @@
+//! From a `.lmgc` file back to the original, into a file or against one.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use lmgc_container::{BlockInfo, Header, ModelRecord, Reader, SeekReader, Stream};
+use lmgc_model::Kernels;
+use rayon::prelude::*;
+
+use crate::baselines::{Gzip, Raw, SplitZstd, Zstd};
+use crate::lm::{LanguageModel, LmCodec, LmSettings};
+use crate::streams::StreamMap;
+use crate::{BlockCodec, CodecId, Error, NoProgress, Progress, Stage};
+
+/// Finds the language model that a file was compressed with.
+pub trait ModelSource {
+    /// The model of this record. The caller checks its fingerprint.
+    ///
+    /// # Errors
+    /// Where it cannot be found or loaded.
+    fn model(&self, record: &ModelRecord) -> Result<Arc<LanguageModel>, Error>;
+
+    /// The kernels to run it with; they change the speed and nothing else.
+    fn kernels(&self) -> Kernels {
+        Kernels::detect()
+    }
+}
+
+/// Has no models: for files that need none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoModels;
+
+impl ModelSource for NoModels {
+    fn model(&self, _: &ModelRecord) -> Result<Arc<LanguageModel>, Error> {
+        Err(Error::ModelRequired)
+    }
+}
+
+/// What decompressing came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecompressReport {
+    /// Length of the original.
+    pub raw_bytes: u64,
+    /// Length of the `.lmgc` file.
+    pub compressed_bytes: u64,
+    /// Number of blocks.
+    pub n_blocks: usize,
+    /// BLAKE3 hash of the original, which the decoded bytes have.
+    pub original_blake3: [u8; 32],
+}
+
+/// Decompresses a `.lmgc` file into `output`, writing each byte where it belongs. The hash of what was written is then
+/// compared with the file's; until this function has returned `Ok`, the output is not to be trusted.
+///
+/// # Errors
+/// Where the file is damaged, needs a model that is not there or another one, or reading or writing fails.
+pub fn decompress<R: Read, W: Read + Write + Seek>(
+    input: R,
+    output: &mut W,
+    models: &dyn ModelSource,
+    progress: &dyn Progress,
+) -> Result<DecompressReport, Error> {
+    let report = decode_blocks(input, models, progress, Stage::Decompress, |map, info, bytes| {
+        map.write(output, info.stream, info.stream_offset, bytes)
+    })?;
+    output.flush()?;
+    output.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(output)?;
+    if *hasher.finalize().as_bytes() != report.original_blake3 || hasher.count() != report.raw_bytes {
+        return Err(Error::HashMismatch);
+    }
+    Ok(report)
+}
+
+/// Decodes a `.lmgc` file and compares every byte, and the hash, with the original.
+///
+/// # Errors
+/// [`Error::VerificationFailed`] at the first difference; otherwise as [`decompress`].
+pub fn verify_against<R: Read, O: Read + Seek>(
+    input: R,
+    original: &mut O,
+    models: &dyn ModelSource,
+    progress: &dyn Progress,
+) -> Result<DecompressReport, Error> {
+    let report = decode_blocks(input, models, progress, Stage::Verify, |map, info, bytes| {
+        let expected = map.read(original, info.stream, info.stream_offset, info.raw_len)?;
+        match expected.iter().zip(bytes).position(|(a, b)| a != b) {
+            None => Ok(()),
+            Some(at) => {
+                let run = map.slice(info.stream, info.stream_offset + at as u64, 1).next();
+                Err(Error::VerificationFailed { offset: run.map_or(0, |run| run.file_offset) })
+            }
+        }
+    })?;
+    original.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(original)?;
+    if *hasher.finalize().as_bytes() != report.original_blake3 {
+        return Err(Error::HashMismatch);
+    }
+    Ok(report)
+}
+
+/// Decodes a `.lmgc` file without keeping anything, as far as its checksums go and each block decodes.
+///
+/// # Errors
+/// As [`decompress`].
+pub(crate) fn decode_blocks<R: Read>(
+    input: R,
+    models: &dyn ModelSource,
+    progress: &dyn Progress,
+    stage: Stage,
+    mut sink: impl FnMut(&StreamMap, &BlockInfo, &[u8]) -> Result<(), Error>,
+) -> Result<DecompressReport, Error> {
+    let mut reader = Reader::new(input)?;
+    let decoders = Decoders::new(reader.header(), models)?;
+    let map = StreamMap::new(reader.header());
+    let raw_bytes = reader.header().original_len;
+    progress.begin(stage, raw_bytes);
+    let mut n_blocks = 0;
+    let mut ended = false;
+    while !ended {
+        let mut batch = Vec::new();
+        while batch.len() < rayon::current_num_threads() {
+            let Some((info, payload)) = reader.next_block()? else {
+                ended = true;
+                break;
+            };
+            let codec = CodecId::from_number(info.codec)?;
+            batch.push((info, codec, payload));
+            if codec == CodecId::Lm {
+                break;
+            }
+        }
+        let decoded = batch
+            .par_iter()
+            .map(|(info, codec, payload)| decoders.decode(*codec, info, payload, progress))
+            .collect::<Result<Vec<_>, _>>()?;
+        for ((info, ..), bytes) in batch.iter().zip(&decoded) {
+            sink(&map, info, bytes)?;
+        }
+        n_blocks += batch.len();
+    }
+    let trailer = reader.trailer()?;
+    progress.end();
+    Ok(DecompressReport {
+        raw_bytes,
+        compressed_bytes: trailer.file_len,
+        n_blocks,
+        original_blake3: trailer.original_blake3,
+    })
+}
+
+/// Decodes the blocks that hold one tensor and writes the tensor's bytes; returns their number.
+///
+/// # Errors
+/// [`Error::NoSuchTensor`]; otherwise as [`decompress`].
+pub(crate) fn tensor<R: Read + Seek, W: Write>(
+    input: R,
+    name: &str,
+    output: &mut W,
+    models: &dyn ModelSource,
+) -> Result<u64, Error> {
+    let mut reader = SeekReader::open(input)?;
+    let map = StreamMap::new(reader.header());
+    let found = reader.header().tensors.iter().position(|tensor| tensor.name == name);
+    let wanted = found.ok_or_else(|| Error::NoSuchTensor { name: name.to_owned() })?;
+    let decoders = Decoders::new(reader.header(), models)?;
+    // An empty tensor has no run.
+    let Some(run) = map.runs().iter().find(|run| run.tensor == Some(wanted)) else { return Ok(0) };
+    let (start, end) = (run.stream_offset, run.stream_offset + run.len);
+    for info in reader.index().to_vec() {
+        let block_end = info.stream_offset + info.raw_len;
+        if info.stream != Stream::Data || info.stream_offset >= end || block_end <= start {
+            continue;
+        }
+        let payload = reader.read_block(&info)?;
+        let bytes = decoders.decode(CodecId::from_number(info.codec)?, &info, &payload, &NoProgress)?;
+        let from = start.saturating_sub(info.stream_offset) as usize;
+        let to = (end.min(block_end) - info.stream_offset) as usize;
+        output.write_all(&bytes[from..to])?;
+    }
+    Ok(run.len)
+}
+
+/// The codecs that a file needs.
+pub(crate) struct Decoders {
+    lm: Option<LmCodec>,
+}
+
+impl Decoders {
+    /// Loads the file's model, if it names one.
+    pub(crate) fn new(header: &Header, models: &dyn ModelSource) -> Result<Self, Error> {
+        let Some(record) = &header.model else { return Ok(Self { lm: None }) };
+        crate::lm::check_revision(record)?;
+        let settings = LmSettings::read_from(&header.settings)?;
+        let model = models.model(record)?;
+        model.check(record)?;
+        Ok(Self { lm: Some(LmCodec::new(model, settings, models.kernels())?) })
+    }
+
+    pub(crate) fn decode(
+        &self,
+        codec: CodecId,
+        info: &BlockInfo,
+        payload: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Vec<u8>, Error> {
+        let codec: &dyn BlockCodec = match codec {
+            CodecId::Raw => &Raw,
+            CodecId::Zstd => &Zstd { level: 1 },
+            CodecId::SplitZstd => &SplitZstd { level: 1 },
+            CodecId::Gzip => &Gzip { level: 1 },
+            CodecId::Lm => {
+                self.lm.as_ref().ok_or_else(|| Error::corrupt_block("an lm block in a file that names no model"))?
+            }
+        };
+        let raw_len = usize::try_from(info.raw_len)
+            .map_err(|_| Error::corrupt_block("a block is larger than this machine's memory"))?;
+        let bytes = codec.decode(payload, raw_len, info.n_lanes, progress)?;
+        debug_assert_eq!(bytes.len(), raw_len, "codecs check the length");
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,166 @@
+use std::path::PathBuf;
+
+/// What can go wrong in compressing or decompressing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened, read, written or renamed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// Reading or writing a stream failed.
+    #[error("reading or writing failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The output is there already.
+    #[error("{} exists already: give another name with -o, or -f to replace it", path.display())]
+    OutputExists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The name of an input does not say what to call the output.
+    #[error("{} does not end in .lmgc: name the output with -o", path.display())]
+    NoOutputName {
+        /// The input.
+        path: PathBuf,
+    },
+    /// The container is damaged, or not one.
+    #[error(transparent)]
+    Container(#[from] lmgc_container::Error),
+    /// A tensor file could not be read.
+    #[error(transparent)]
+    Tensors(#[from] lmgc_tensors::Error),
+    /// Loading or running the model failed.
+    #[error(transparent)]
+    Model(#[from] lmgc_model::Error),
+    /// Tokenising failed.
+    #[error(transparent)]
+    Tokens(#[from] lmgc_tokens::Error),
+    /// The file needs another model than the one at hand.
+    #[error(
+        "the file was compressed with model '{name}' of fingerprint {expected}, but {found_name} has {found}: \
+         give the model it was compressed with, by --model"
+    )]
+    ModelMismatch {
+        /// The model's name in the file.
+        name: String,
+        /// Its fingerprint in the file, shortened.
+        expected: String,
+        /// The model given.
+        found_name: String,
+        /// Its fingerprint, shortened.
+        found: String,
+    },
+    /// The file was written under numeric rules that this program does not implement.
+    #[error(
+        "the file was compressed under numerics revision {found}, this program implements {supported}: \
+         use the version of lmgc that wrote it"
+    )]
+    NumericsRevision {
+        /// The file's revision.
+        found: u32,
+        /// The program's.
+        supported: u32,
+    },
+    /// A language model is needed but none was given.
+    #[error("codec lm needs a language model: name one with --model, such as --model smollm2-135m")]
+    ModelRequired,
+    /// The window does not fit the model.
+    #[error("a window of {window} tokens is beyond the {limit} of model '{model}': use --window {limit} or less")]
+    WindowTooLong {
+        /// Tokens asked for.
+        window: usize,
+        /// Tokens that the model can attend to.
+        limit: usize,
+        /// The model's name.
+        model: String,
+    },
+    /// The window is too short to hold anything.
+    #[error("a window of {window} tokens is too short: use --window {min} or more")]
+    WindowTooShort {
+        /// Tokens asked for.
+        window: usize,
+        /// The shortest.
+        min: usize,
+    },
+    /// The model defines no token to start a window with.
+    #[error("model '{model}' defines no start token (BOS): windows cannot begin; use another model")]
+    NoStartToken {
+        /// The model's name.
+        model: String,
+    },
+    /// A token data set was made with another vocabulary than the model's.
+    #[error(
+        "the token data set was made with another vocabulary than that of model '{model}': tokenize again with \
+         --model {model}, or give the model it was made with"
+    )]
+    VocabularyMismatch {
+        /// The model's name.
+        model: String,
+    },
+    /// A name that is not among the known ones.
+    #[error("unknown {what} '{name}': use one of {known}")]
+    UnknownName {
+        /// What it should name.
+        what: &'static str,
+        /// What was given.
+        name: String,
+        /// The known names, separated by commas.
+        known: String,
+    },
+    /// A block's payload contradicts itself or its settings, though its checksum is right.
+    #[error("corrupt block: {what}; the file is damaged or was written by a faulty program")]
+    CorruptBlock {
+        /// What is wrong.
+        what: String,
+    },
+    /// What was decoded is not what was encoded.
+    #[error(
+        "verification failed at byte {offset} of the original: the compressed file does not decode to its input; nothing \
+         was kept. This is a defect of lmgc: please report it with the input"
+    )]
+    VerificationFailed {
+        /// First differing byte.
+        offset: u64,
+    },
+    /// The decoded file's hash is not the one in the file.
+    #[error("the decoded bytes do not have the hash that the file records: the file is damaged; nothing was kept")]
+    HashMismatch,
+    /// The input changed while it was being read.
+    #[error("the input changed while it was compressed: try again once nothing writes to it")]
+    InputChanged,
+    /// No tensor of this name is in the file.
+    #[error("there is no tensor '{name}' in the file: `lmgc inspect` lists its tensors")]
+    NoSuchTensor {
+        /// The name asked for.
+        name: String,
+    },
+    /// Threads could not be started.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl Error {
+    /// A block whose content contradicts itself.
+    pub(crate) fn corrupt_block(what: impl Into<String>) -> Self {
+        Self::CorruptBlock { what: what.into() }
+    }
+
+    /// Whether the fault lies in the compressed file, or in a model that does not match it (exit code 3).
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Container(error) => error.is_bad_input(),
+            Self::ModelMismatch { .. }
+            | Self::NumericsRevision { .. }
+            | Self::VocabularyMismatch { .. }
+            | Self::CorruptBlock { .. }
+            | Self::HashMismatch => true,
+            _ => false,
+        }
+    }
+}

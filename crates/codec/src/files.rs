@@ -1,0 +1,276 @@
+//! Files: temporary outputs, renaming, verification.
+//!
+//! An output is written beside its final place under a temporary name, flushed to disk, and renamed when all is well. Until
+//! then what was there stays, and after an error nothing is left behind.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::decompress::decode_blocks;
+use crate::streams::StreamMap;
+use crate::{
+    CompressOptions, CompressReport, DecompressReport, Error, Inspection, ModelSource, Progress, Stage, compress,
+    decompress, inspect, verify_against,
+};
+
+/// Ending of compressed files.
+pub const EXTENSION: &str = "lmgc";
+
+/// The name that stands for standard input or output.
+pub const STANDARD_STREAM: &str = "-";
+
+/// Where an input comes from or an output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Standard input or output.
+    Standard,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Place {
+    /// `-` is a standard stream, everything else a file.
+    pub fn new(path: &Path) -> Self {
+        if path.as_os_str() == STANDARD_STREAM { Self::Standard } else { Self::File(path.to_owned()) }
+    }
+
+    /// The compressed file's place when none is named: IN.lmgc, or standard output for standard input.
+    pub fn compressed(&self) -> Self {
+        match self {
+            Self::Standard => Self::Standard,
+            Self::File(path) => {
+                let mut name = path.clone().into_os_string();
+                name.push(".");
+                name.push(EXTENSION);
+                Self::File(name.into())
+            }
+        }
+    }
+
+    /// The original's place when none is named: without the ending.
+    ///
+    /// # Errors
+    /// [`Error::NoOutputName`] where the name does not end in `.lmgc`.
+    pub fn decompressed(&self) -> Result<Self, Error> {
+        match self {
+            Self::Standard => Ok(Self::Standard),
+            Self::File(path) if path.extension().is_some_and(|extension| extension == EXTENSION) => {
+                Ok(Self::File(path.with_extension("")))
+            }
+            Self::File(path) => Err(Error::NoOutputName { path: path.clone() }),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Standard => f.write_str(STANDARD_STREAM),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What is common to all jobs on files.
+pub struct FileOptions<'a> {
+    /// Replace an existing output.
+    pub force: bool,
+    /// Where models come from.
+    pub models: &'a dyn ModelSource,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+/// Compresses a file; with `verify`, decodes the result and compares it before it gets its name.
+///
+/// # Errors
+/// As [`compress`] and [`verify_against`]; [`Error::OutputExists`] without `force`.
+pub fn compress_file(
+    input: &Place,
+    output: &Place,
+    options: &CompressOptions<'_>,
+    verify: bool,
+    files: &FileOptions<'_>,
+) -> Result<CompressReport, Error> {
+    check_output(output, files.force)?;
+    let mut source = open_seekable(input)?;
+    let mut target = Output::create(output)?;
+    let report = compress(&mut source, &mut BufWriter::new(target.file()), options, files.progress)?;
+    if verify {
+        target.file().seek(SeekFrom::Start(0))?;
+        verify_against(BufReader::new(target.file()), &mut source, files.models, files.progress)?;
+    }
+    target.finish(files.force)?;
+    Ok(report)
+}
+
+/// Decompresses a file.
+///
+/// # Errors
+/// As [`decompress`]; [`Error::OutputExists`] without `force`.
+pub fn decompress_file(input: &Place, output: &Place, files: &FileOptions<'_>) -> Result<DecompressReport, Error> {
+    check_output(output, files.force)?;
+    let source = open(input)?;
+    let mut target = Output::create(output)?;
+    let report = decompress(source, target.file(), files.models, files.progress)?;
+    target.finish(files.force)?;
+    Ok(report)
+}
+
+/// Decompresses one tensor's bytes.
+///
+/// # Errors
+/// As [`decompress_file`]; [`Error::NoSuchTensor`].
+pub fn decompress_tensor(input: &Place, name: &str, output: &Place, files: &FileOptions<'_>) -> Result<u64, Error> {
+    check_output(output, files.force)?;
+    let source = open_seekable(input)?;
+    let mut target = Output::create(output)?;
+    let len = crate::decompress::tensor(source, name, target.file(), files.models)?;
+    target.finish(files.force)?;
+    Ok(len)
+}
+
+/// Checks all checksums, decodes every block and compares the hash of the whole, keeping nothing.
+///
+/// # Errors
+/// As [`decompress`].
+pub fn verify_file(input: &Place, files: &FileOptions<'_>) -> Result<DecompressReport, Error> {
+    let source = open(input)?;
+    // The hash runs over the file in order, the blocks come in another: what is decoded waits in an unnamed file.
+    let mut decoded = tempfile::tempfile()?;
+    let report = decode_blocks(source, files.models, files.progress, Stage::Verify, |map: &StreamMap, info, bytes| {
+        map.write(&mut decoded, info.stream, info.stream_offset, bytes)
+    })?;
+    decoded.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(&decoded)?;
+    if *hasher.finalize().as_bytes() != report.original_blake3 {
+        return Err(Error::HashMismatch);
+    }
+    Ok(report)
+}
+
+/// Reads a file's header and index.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_file(input: &Place) -> Result<Inspection, Error> {
+    inspect(open_seekable(input)?)
+}
+
+fn check_output(output: &Place, force: bool) -> Result<(), Error> {
+    match output {
+        Place::File(path) if !force && path.exists() => Err(Error::OutputExists { path: path.clone() }),
+        _ => Ok(()),
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, Error> {
+    let fail = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let file = File::open(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.is_dir() {
+        return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    Ok(file)
+}
+
+fn open(input: &Place) -> Result<Box<dyn Read>, Error> {
+    Ok(match input {
+        Place::Standard => Box::new(io::stdin().lock()),
+        Place::File(path) => Box::new(BufReader::new(open_file(path)?)),
+    })
+}
+
+/// A file as it is; standard input goes through an unnamed temporary file.
+fn open_seekable(input: &Place) -> Result<BufReader<File>, Error> {
+    let file = match input {
+        Place::File(path) => open_file(path)?,
+        Place::Standard => {
+            let mut spool = tempfile::tempfile()?;
+            io::copy(&mut io::stdin().lock(), &mut spool)?;
+            spool.seek(SeekFrom::Start(0))?;
+            spool
+        }
+    };
+    Ok(BufReader::new(file))
+}
+
+/// An output that exists under its name only once it is finished.
+enum Output {
+    File { temporary: NamedTempFile, path: PathBuf },
+    Standard(File),
+}
+
+impl Output {
+    fn create(place: &Place) -> Result<Self, Error> {
+        match place {
+            Place::Standard => Ok(Self::Standard(tempfile::tempfile()?)),
+            Place::File(path) => {
+                let directory = match path.parent() {
+                    Some(parent) if !parent.as_os_str().is_empty() => parent,
+                    _ => Path::new("."),
+                };
+                let temporary = usual_permissions(tempfile::Builder::new().prefix(".lmgc-").suffix(".tmp"))
+                    .tempfile_in(directory)
+                    .map_err(|source| Error::File { action: "write", path: path.clone(), source })?;
+                Ok(Self::File { temporary, path: path.clone() })
+            }
+        }
+    }
+
+    fn file(&mut self) -> &mut File {
+        match self {
+            Self::File { temporary, .. } => temporary.as_file_mut(),
+            Self::Standard(file) => file,
+        }
+    }
+
+    fn finish(self, force: bool) -> Result<(), Error> {
+        match self {
+            Self::Standard(mut file) => {
+                file.seek(SeekFrom::Start(0))?;
+                let mut stdout = io::stdout().lock();
+                io::copy(&mut file, &mut stdout)?;
+                stdout.flush()?;
+                Ok(())
+            }
+            Self::File { temporary, path } => {
+                let fail = |source| Error::File { action: "write", path: path.clone(), source };
+                temporary.as_file().sync_all().map_err(fail)?;
+                let persisted = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
+                match persisted {
+                    Ok(_) => Ok(()),
+                    Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::OutputExists { path }),
+                    Err(e) => Err(fail(e.error)),
+                }
+            }
+        }
+    }
+}
+
+/// Temporary files are private by default; an output gets the permissions of any new file.
+#[cfg(unix)]
+fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> &'a mut tempfile::Builder<'b, 'c> {
+    use std::os::unix::fs::PermissionsExt;
+    builder.permissions(std::fs::Permissions::from_mode(0o666))
+}
+
+#[cfg(not(unix))]
+fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> &'a mut tempfile::Builder<'b, 'c> {
+    builder
+}
+
+/// Writes a whole file under a temporary name and renames it; `-` is standard output.
+///
+/// # Errors
+/// [`Error::OutputExists`] without `force`; where writing fails.
+pub fn write_atomically(path: &Path, bytes: &[u8], force: bool) -> Result<(), Error> {
+    let place = Place::new(path);
+    check_output(&place, force)?;
+    let mut target = Output::create(&place)?;
+    target.file().write_all(bytes)?;
+    target.finish(force)
+}

@@ -1,0 +1,212 @@
+//! The language-model codec.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use lmgc_model::{Engine, Kernels, OutputLayer, Segment};
+use lmgc_serialize::CHUNK_BYTES;
+use lmgc_tokens::stream::{detokenize_bytes, tokenize_bytes};
+
+use super::payload::{Payload, Source};
+use super::settings::MIN_WINDOW_TOKENS;
+use super::windows::{Coder, Windows};
+use super::{LanguageModel, LmSettings, Mask};
+use crate::progress::Share;
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, Error, Progress};
+
+/// Bytes of a block: some 270 windows of 2048 tokens, enough to fill the lanes.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Most tokens that a byte can need: two digits, or two characters of UTF-8, and a separator of two characters.
+const MAX_TOKENS_A_BYTE: usize = 4;
+/// Tokens beyond that which a chunk may need (dummy prefixes).
+const MAX_TOKENS_A_CHUNK: usize = 4;
+
+/// A language model and the settings to code with.
+pub struct LmCodec {
+    language_model: Arc<LanguageModel>,
+    settings: LmSettings,
+    kernels: Kernels,
+    /// Ids that can occur in the format's text, ascending.
+    legal_ids: Vec<u32>,
+    full_output: OnceLock<OutputLayer>,
+}
+
+impl LmCodec {
+    /// Checks the settings against the model. `kernels` changes the speed and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::WindowTooLong`] or [`Error::WindowTooShort`].
+    pub fn new(language_model: Arc<LanguageModel>, settings: LmSettings, kernels: Kernels) -> Result<Self, Error> {
+        let (window, limit) = (settings.window_tokens, language_model.model().config().max_positions);
+        if window > limit {
+            return Err(Error::WindowTooLong { window, limit, model: language_model.name().to_owned() });
+        }
+        if window < MIN_WINDOW_TOKENS {
+            return Err(Error::WindowTooShort { window, min: MIN_WINDOW_TOKENS });
+        }
+        let legal_ids = match settings.mask {
+            Mask::None => Vec::new(),
+            Mask::Alphabet => language_model.tokenizer().legal_alphabet(&settings.serializer()),
+        };
+        Ok(Self { language_model, settings, kernels, legal_ids, full_output: OnceLock::new() })
+    }
+
+    /// The model.
+    pub fn language_model(&self) -> &LanguageModel {
+        &self.language_model
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &LmSettings {
+        &self.settings
+    }
+
+    /// Roughly how many seconds encoding takes for each byte like those of `sample`, measured on the spot.
+    ///
+    /// # Errors
+    /// Where the sample cannot be tokenised or the model cannot run.
+    pub fn seconds_per_byte(&self, sample: &[u8]) -> Result<f64, Error> {
+        let sample = &sample[..sample.len().min(CHUNK_BYTES)];
+        if sample.is_empty() {
+            return Ok(0.0);
+        }
+        let stream = tokenize_bytes(self.language_model.tokenizer(), &self.settings.serializer(), sample)?;
+        let n_rows = stream.ids.len().min(128).min(self.settings.window_tokens - 1);
+        let rows = &stream.ids[..n_rows];
+        let (output, _) = self.output_for(&stream.ids)?;
+        let mut engine =
+            Engine::new(self.language_model.model(), output.get(), self.kernels, 1, self.settings.window_tokens - 1);
+        // Once to warm up.
+        engine.forward(&[Segment { sequence: 0, tokens: rows }])?;
+        engine.reset(0);
+        let start = Instant::now();
+        engine.forward(&[Segment { sequence: 0, tokens: rows }])?;
+        let seconds_a_token = start.elapsed().as_secs_f64() / n_rows.max(1) as f64;
+        Ok(seconds_a_token * stream.ids.len() as f64 / sample.len() as f64)
+    }
+
+    /// The output layer for these tokens, and the ids in it that the format does not explain.
+    fn output_for(&self, ids: &[u32]) -> Result<(Output<'_>, Vec<u32>), Error> {
+        if self.settings.mask == Mask::None {
+            return Ok((self.full_output(), Vec::new()));
+        }
+        let extra: BTreeSet<u32> = ids.iter().copied().filter(|id| self.legal_ids.binary_search(id).is_err()).collect();
+        let extra: Vec<u32> = extra.into_iter().collect();
+        Ok((self.restricted_output(&extra)?, extra))
+    }
+
+    fn full_output(&self) -> Output<'_> {
+        Output::Shared(self.full_output.get_or_init(|| OutputLayer::full(self.language_model.model())))
+    }
+
+    fn restricted_output(&self, extra_ids: &[u32]) -> Result<Output<'_>, Error> {
+        let ids: BTreeSet<u32> = self.legal_ids.iter().chain(extra_ids).copied().collect();
+        let ids: Vec<u32> = ids.into_iter().collect();
+        Ok(Output::Own(OutputLayer::restricted(self.language_model.model(), &ids)?))
+    }
+
+    fn coder<'a>(&'a self, output: &'a Output<'a>) -> Coder<'a> {
+        Coder {
+            model: self.language_model.model(),
+            output: output.get(),
+            kernels: self.kernels,
+            start_token: self.language_model.start_token(),
+        }
+    }
+}
+
+/// An output layer that lives as long as the codec or as long as the block.
+enum Output<'a> {
+    Shared(&'a OutputLayer),
+    Own(OutputLayer),
+}
+
+impl Output<'_> {
+    fn get(&self) -> &OutputLayer {
+        match self {
+            Self::Shared(layer) => layer,
+            Self::Own(layer) => layer,
+        }
+    }
+}
+
+impl BlockCodec for LmCodec {
+    fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
+        let as_ids = input.is_token_ids && input.bytes.len().is_multiple_of(4);
+        let (source, ids, side) = if as_ids {
+            let ids = input.bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            (Source::TokenIds, ids, Vec::new())
+        } else {
+            let stream = tokenize_bytes(self.language_model.tokenizer(), &self.settings.serializer(), input.bytes)?;
+            (Source::Bytes, stream.ids, stream.side)
+        };
+        let (output, extra_ids) = self.output_for(&ids)?;
+        let windows = Windows::plan(ids.len(), self.settings.window_tokens);
+        let share = Share::new(progress, input.bytes.len(), ids.len());
+        let lanes = self.coder(&output).encode(&ids, windows, share)?;
+        let payload = Payload {
+            source,
+            n_tokens: ids.len(),
+            side: &side,
+            extra_ids,
+            lanes: lanes.iter().map(Vec::as_slice).collect(),
+        };
+        Ok(Encoded {
+            codec: CodecId::Lm,
+            payload: payload.to_bytes(),
+            n_lanes: windows.n_lanes() as u16,
+            n_tokens: ids.len() as u64,
+        })
+    }
+
+    fn decode(&self, payload: &[u8], raw_len: usize, n_lanes: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let payload = Payload::parse(payload, n_lanes)?;
+        let plausible = match payload.source {
+            Source::TokenIds => raw_len.is_multiple_of(4) && payload.n_tokens == raw_len / 4,
+            Source::Bytes => {
+                let n_chunks = raw_len.div_ceil(CHUNK_BYTES);
+                payload.n_tokens <= raw_len * MAX_TOKENS_A_BYTE + n_chunks * MAX_TOKENS_A_CHUNK
+            }
+        };
+        if !plausible {
+            let what = format!("{} tokens cannot stand for {raw_len} bytes", payload.n_tokens);
+            return Err(Error::corrupt_block(what));
+        }
+        let output = match self.settings.mask {
+            Mask::None => self.full_output(),
+            Mask::Alphabet => self
+                .restricted_output(&payload.extra_ids)
+                .map_err(|_| Error::corrupt_block("an extra token is beyond the vocabulary"))?,
+        };
+        if output.get().n_symbols() == 0 && payload.n_tokens > 0 {
+            return Err(Error::corrupt_block("there are tokens but no alphabet"));
+        }
+        let windows = Windows::with_lanes(payload.n_tokens, self.settings.window_tokens, usize::from(n_lanes))?;
+        let share = Share::new(progress, raw_len, payload.n_tokens);
+        let ids = self.coder(&output).decode(&payload.lanes, windows, share)?;
+        let bytes = match payload.source {
+            Source::TokenIds => ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
+            Source::Bytes => detokenize_bytes(
+                self.language_model.tokenizer(),
+                &self.settings.serializer(),
+                &ids,
+                payload.side,
+                raw_len as u64,
+            )
+            .map_err(|e| Error::corrupt_block(e.to_string()))?,
+        };
+        if bytes.len() != raw_len {
+            return Err(Error::corrupt_block(format!("{} bytes decoded for a block of {raw_len}", bytes.len())));
+        }
+        Ok(bytes)
+    }
+
+    fn block_bytes(&self) -> usize {
+        BLOCK_BYTES
+    }
+
+    fn is_parallel_inside(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,116 @@
+//! A model with its tokenizer.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use lmgc_container::ModelRecord;
+use lmgc_model::{Error as ModelError, Fingerprint, Model, NUMERICS_REVISION};
+use lmgc_tensors::gguf::GgufFile;
+use lmgc_tokens::Tokenizer;
+
+use crate::Error;
+
+/// A language model ready to code with: weights, tokenizer, fingerprint and start token.
+pub struct LanguageModel {
+    name: String,
+    model: Model,
+    tokenizer: Tokenizer,
+    fingerprint: Fingerprint,
+    start_token: u32,
+}
+
+impl LanguageModel {
+    /// Loads a GGUF file; `name` is what files and messages call the model.
+    ///
+    /// # Errors
+    /// [`Error::Model`], [`Error::Tokens`] or [`Error::NoStartToken`], saying what is wrong with the file.
+    pub fn from_gguf(name: &str, path: &Path) -> Result<Self, Error> {
+        let io = |source| ModelError::Io { path: path.to_owned(), source };
+        let mut reader = BufReader::new(File::open(path).map_err(io)?);
+        let gguf =
+            GgufFile::parse(&mut reader).map_err(|source| ModelError::Format { path: path.to_owned(), source })?;
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let model = Model::from_gguf(path, &gguf)?;
+        Self::new(name, model, tokenizer)
+    }
+
+    /// Puts a model and its tokenizer together.
+    ///
+    /// # Errors
+    /// [`Error::NoStartToken`].
+    pub fn new(name: &str, model: Model, tokenizer: Tokenizer) -> Result<Self, Error> {
+        let start_token = tokenizer
+            .start_token()
+            .filter(|&id| (id as usize) < model.config().vocab_size)
+            .ok_or_else(|| Error::NoStartToken { model: name.to_owned() })?;
+        // The model's vocabulary may be padded beyond the tokenizer's: those ids have no bytes.
+        let fingerprint = model.fingerprint((0..model.config().vocab_size as u32).map(|id| tokenizer.id_bytes(id)));
+        Ok(Self { name: name.to_owned(), model, tokenizer, fingerprint, start_token })
+    }
+
+    /// What files and messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The weights.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Hash of configuration, weights and token table.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The token that every window starts with.
+    pub fn start_token(&self) -> u32 {
+        self.start_token
+    }
+
+    /// What a file's header says of it.
+    pub fn record(&self) -> ModelRecord {
+        ModelRecord {
+            name: self.name.clone(),
+            fingerprint: self.fingerprint.0,
+            numerics_revision: NUMERICS_REVISION,
+            vocab_size: self.model.config().vocab_size as u32,
+            start_token: self.start_token,
+        }
+    }
+
+    /// Checks that this is the model that a file was written with.
+    ///
+    /// # Errors
+    /// [`Error::NumericsRevision`] or [`Error::ModelMismatch`].
+    pub fn check(&self, record: &ModelRecord) -> Result<(), Error> {
+        check_revision(record)?;
+        let own = self.record();
+        if (record.fingerprint, record.vocab_size, record.start_token)
+            == (own.fingerprint, own.vocab_size, own.start_token)
+        {
+            return Ok(());
+        }
+        let short = |fingerprint| Fingerprint(fingerprint).to_string()[..16].to_owned();
+        Err(Error::ModelMismatch {
+            name: record.name.clone(),
+            expected: short(record.fingerprint),
+            found_name: self.name.clone(),
+            found: short(own.fingerprint),
+        })
+    }
+}
+
+/// Checks, before anything is loaded, that this program implements a file's numerics.
+pub(crate) fn check_revision(record: &ModelRecord) -> Result<(), Error> {
+    if record.numerics_revision == NUMERICS_REVISION {
+        return Ok(());
+    }
+    Err(Error::NumericsRevision { found: record.numerics_revision, supported: NUMERICS_REVISION })
+}

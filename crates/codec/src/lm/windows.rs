@@ -1,0 +1,230 @@
+//! Windows and lanes, and running the model over them.
+
+use std::ops::Range;
+
+use lmgc_coder::{Decoder, Encoder, FrequencyTable, Interval, interval_from_weights};
+use lmgc_model::{Engine, Kernels, Model, OutputLayer, Segment};
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::progress::Share;
+
+/// Most lanes of a block: bounds the memory that decoding takes.
+pub(crate) const MAX_LANES: usize = 16;
+/// Windows that a lane should have at least, so that its stream's end costs little.
+const MIN_WINDOWS_A_LANE: usize = 4;
+/// Tokens that go through the model at once when encoding; bounds the memory for logits.
+const ROWS_AT_ONCE: usize = 128;
+
+/// How a block's tokens lie in windows and lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    n_tokens: usize,
+    /// Tokens in a window, without the start token.
+    tokens_a_window: usize,
+    n_lanes: usize,
+}
+
+impl Windows {
+    /// The encoder's choice of lanes.
+    pub(crate) fn plan(n_tokens: usize, window_tokens: usize) -> Self {
+        let plan = Self { n_tokens, tokens_a_window: window_tokens - 1, n_lanes: 0 };
+        Self { n_lanes: plan.n_windows().div_ceil(MIN_WINDOWS_A_LANE).min(MAX_LANES), ..plan }
+    }
+
+    /// The lanes of a file.
+    pub(crate) fn with_lanes(n_tokens: usize, window_tokens: usize, n_lanes: usize) -> Result<Self, Error> {
+        let windows = Self { n_tokens, tokens_a_window: window_tokens - 1, n_lanes };
+        if n_lanes > MAX_LANES.min(windows.n_windows()) || (n_lanes == 0) != (n_tokens == 0) {
+            let what = format!("{n_lanes} lanes for {} windows (at most {MAX_LANES} lanes)", windows.n_windows());
+            return Err(Error::corrupt_block(what));
+        }
+        Ok(windows)
+    }
+
+    pub(crate) fn n_lanes(&self) -> usize {
+        self.n_lanes
+    }
+
+    fn n_windows(&self) -> usize {
+        self.n_tokens.div_ceil(self.tokens_a_window)
+    }
+
+    /// Token range of a lane: windows `lane * n / n_lanes .. (lane + 1) * n / n_lanes`.
+    fn lane(&self, lane: usize) -> Range<usize> {
+        let start = |lane: usize| (self.n_windows() * lane / self.n_lanes * self.tokens_a_window).min(self.n_tokens);
+        start(lane)..start(lane + 1)
+    }
+}
+
+/// A model restricted to the tokens that may occur, and where windows start.
+pub(crate) struct Coder<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) output: &'a OutputLayer,
+    pub(crate) kernels: Kernels,
+    pub(crate) start_token: u32,
+}
+
+impl Coder<'_> {
+    /// Codes tokens, all of which the output layer has; one stream a lane.
+    pub(crate) fn encode(
+        &self,
+        tokens: &[u32],
+        windows: Windows,
+        mut progress: Share<'_>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut engine = Engine::new(self.model, self.output, self.kernels, 1, windows.tokens_a_window);
+        (0..windows.n_lanes)
+            .map(|lane| {
+                let mut encoder = Encoder::new();
+                for window in tokens[windows.lane(lane)].chunks(windows.tokens_a_window) {
+                    engine.reset(0);
+                    self.encode_window(&mut engine, window, &mut encoder, &mut progress)?;
+                }
+                Ok(encoder.finish())
+            })
+            .collect()
+    }
+
+    fn encode_window(
+        &self,
+        engine: &mut Engine<'_>,
+        window: &[u32],
+        encoder: &mut Encoder,
+        progress: &mut Share<'_>,
+    ) -> Result<(), Error> {
+        // Row i of the model's input is the token before token i of the window.
+        let inputs: Vec<u32> = [self.start_token].into_iter().chain(window.iter().copied()).collect();
+        for (inputs, targets) in inputs.chunks(ROWS_AT_ONCE).zip(window.chunks(ROWS_AT_ONCE)) {
+            let tokens = &inputs[..targets.len()];
+            let logits = engine.forward(&[Segment { sequence: 0, tokens }])?;
+            for interval in self.intervals(logits, targets)? {
+                encoder.encode(interval);
+            }
+            progress.advance(targets.len());
+        }
+        Ok(())
+    }
+
+    /// The interval of each target under its row of logits.
+    fn intervals(&self, logits: &[f32], targets: &[u32]) -> Result<Vec<Interval>, Error> {
+        let n_symbols = self.output.n_symbols();
+        logits
+            .par_chunks_exact(n_symbols)
+            .zip(targets)
+            .map_init(
+                || vec![0; n_symbols],
+                |weights, (logits, &target)| {
+                    let symbol = self.output.symbol_of(target).ok_or(lmgc_model::Error::TokenOutOfRange {
+                        id: target,
+                        vocab_size: self.model.config().vocab_size,
+                    })?;
+                    self.kernels.logit_weights(logits, weights);
+                    Ok(interval_from_weights(weights, symbol))
+                },
+            )
+            .collect()
+    }
+
+    /// Gives back the tokens: all lanes step by step together, so that each step runs the model on many rows.
+    pub(crate) fn decode(
+        &self,
+        streams: &[&[u8]],
+        windows: Windows,
+        mut progress: Share<'_>,
+    ) -> Result<Vec<u32>, Error> {
+        let n_symbols = self.output.n_symbols();
+        let mut engine = Engine::new(self.model, self.output, self.kernels, windows.n_lanes, windows.tokens_a_window);
+        let mut lanes: Vec<Lane<'_>> = streams
+            .iter()
+            .enumerate()
+            .map(|(i, stream)| Lane {
+                sequence: i,
+                n_tokens: windows.lane(i).len(),
+                tokens: Vec::new(),
+                input: [self.start_token],
+                decoder: Decoder::new(stream),
+                weights: vec![0; n_symbols],
+                table: FrequencyTable::new(),
+            })
+            .collect();
+        loop {
+            let mut active: Vec<&mut Lane<'_>> =
+                lanes.iter_mut().filter(|lane| lane.tokens.len() < lane.n_tokens).collect();
+            if active.is_empty() {
+                break;
+            }
+            for lane in &mut active {
+                if lane.tokens.len().is_multiple_of(windows.tokens_a_window) {
+                    engine.reset(lane.sequence);
+                    lane.input = [self.start_token];
+                }
+            }
+            let batch: Vec<Segment<'_>> =
+                active.iter().map(|lane| Segment { sequence: lane.sequence, tokens: &lane.input }).collect();
+            let logits = engine.forward(&batch)?;
+            let n_active = active.len();
+            active
+                .into_par_iter()
+                .zip(logits.par_chunks_exact(n_symbols))
+                .try_for_each(|(lane, logits)| lane.step(self, logits))?;
+            progress.advance(n_active);
+        }
+        let mut tokens = Vec::with_capacity(windows.n_tokens);
+        for lane in lanes {
+            lane.decoder.finish().map_err(|e| Error::corrupt_block(e.to_string()))?;
+            tokens.extend(lane.tokens);
+        }
+        Ok(tokens)
+    }
+}
+
+/// A lane that is being decoded.
+struct Lane<'a> {
+    sequence: usize,
+    n_tokens: usize,
+    tokens: Vec<u32>,
+    /// What the model sees next.
+    input: [u32; 1],
+    decoder: Decoder<'a>,
+    weights: Vec<u32>,
+    table: FrequencyTable,
+}
+
+impl Lane<'_> {
+    fn step(&mut self, coder: &Coder<'_>, logits: &[f32]) -> Result<(), Error> {
+        coder.kernels.logit_weights(logits, &mut self.weights);
+        self.table.set_from_weights(&self.weights);
+        let symbol = self.decoder.decode(&self.table).map_err(|e| Error::corrupt_block(e.to_string()))?;
+        let id = coder.output.id_of(symbol).ok_or_else(|| Error::corrupt_block("a symbol without a token"))?;
+        self.tokens.push(id);
+        self.input = [id];
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_tile_the_tokens_in_whole_windows() {
+        for n_tokens in [0, 1, 7, 8, 9, 100, 1000, 5000] {
+            let windows = Windows::plan(n_tokens, 9);
+            let mut next = 0;
+            for lane in 0..windows.n_lanes() {
+                let range = windows.lane(lane);
+                assert_eq!(range.start, next);
+                assert!(range.start.is_multiple_of(8) && !range.is_empty());
+                next = range.end;
+            }
+            assert_eq!(next, n_tokens);
+            assert!(Windows::with_lanes(n_tokens, 9, windows.n_lanes()).is_ok());
+            assert!(Windows::with_lanes(n_tokens, 9, MAX_LANES + 1).is_err());
+        }
+        assert_eq!(Windows::plan(5 * 8, 9).n_lanes(), 2);
+        assert!(Windows::with_lanes(0, 9, 1).is_err());
+        assert!(Windows::with_lanes(1, 9, 0).is_err());
+        assert!(Windows::with_lanes(8, 9, 2).is_err(), "more lanes than windows");
+    }
+}

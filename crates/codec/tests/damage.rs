@@ -1,0 +1,155 @@
+//! Damaged files, wrong models, and what is left behind.
+
+mod common;
+
+use std::path::Path;
+
+use common::{OneModel, lm_options, pack, unpack};
+use lmgc_codec::files::{FileOptions, Place, compress_file, decompress_file, verify_file};
+use lmgc_codec::lm::{LmCodec, LmSettings};
+use lmgc_codec::{CodecName, CompressOptions, Error, ModelSource, NoModels, NoProgress};
+use lmgc_testkit::{TinyModel, gradient_like};
+
+const SETTINGS: fn() -> LmSettings = || LmSettings { window_tokens: 256, ..Default::default() };
+
+fn tiny() -> OneModel {
+    OneModel::tiny(&TinyModel { n_layers: 1, n_heads: 1, n_kv_heads: 1, d_ffn: 32, ..Default::default() })
+}
+
+fn files(models: &dyn ModelSource, force: bool) -> FileOptions<'_> {
+    FileOptions { force, models, progress: &NoProgress }
+}
+
+#[test]
+fn every_truncation_and_every_flipped_bit_is_bad_input() {
+    let models = tiny();
+    let original = gradient_like(1, 300);
+    let lm = models.codec(SETTINGS());
+    let mut packed: Vec<Vec<u8>> = CodecName::all()
+        .filter(|codec| codec.to_string() != "lm")
+        .map(|codec| pack(&original, &CompressOptions { codec, ..Default::default() }).0)
+        .collect();
+    packed.push(pack(&original, &lm_options(&lm)).0);
+    for packed in packed {
+        for len in 0..packed.len() {
+            let error = unpack(&packed[..len], &models).unwrap_err();
+            assert!(error.is_bad_input(), "{len} of {} bytes: {error}", packed.len());
+        }
+        for bit in 0..packed.len() * 8 {
+            let mut damaged = packed.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let error = unpack(&damaged, &models).unwrap_err();
+            assert!(error.is_bad_input(), "bit {bit}: {error}");
+        }
+    }
+}
+
+/// Payloads whose checksums are right, but which no encoder wrote.
+#[test]
+fn block_decoders_survive_any_payload() {
+    use lmgc_codec::BlockCodec;
+    use lmgc_codec::baselines::{Gzip, Raw, SplitZstd, Zstd};
+    let models = tiny();
+    let lm = models.codec(SETTINGS());
+    let original = gradient_like(2, 300);
+    let input = lmgc_codec::BlockInput { bytes: &original, element_bytes: 4, is_token_ids: false };
+    let codecs: [&dyn BlockCodec; 5] = [&Raw, &Zstd { level: 3 }, &SplitZstd { level: 3 }, &Gzip { level: 6 }, &lm];
+    let mut n_refused = 0;
+    for codec in codecs {
+        let encoded = codec.encode(input, &NoProgress).unwrap();
+        let mut try_decode =
+            |payload: &[u8], raw_len: usize, n_lanes: u16| match codec.decode(payload, raw_len, n_lanes, &NoProgress) {
+                Ok(bytes) => assert_eq!(bytes.len(), raw_len),
+                Err(error) => {
+                    n_refused += 1;
+                    assert!(error.is_bad_input(), "{error}");
+                }
+            };
+        for len in 0..encoded.payload.len() {
+            try_decode(&encoded.payload[..len], original.len(), encoded.n_lanes);
+        }
+        for bit in (0..encoded.payload.len() * 8).step_by(11) {
+            let mut damaged = encoded.payload.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            try_decode(&damaged, original.len(), encoded.n_lanes);
+        }
+        for n_lanes in [0, 1, 2, 3, 16, 17, u16::MAX] {
+            try_decode(&encoded.payload, original.len(), n_lanes);
+        }
+        for raw_len in [0, 1, 299, 301, 4 << 20] {
+            try_decode(&encoded.payload, raw_len, encoded.n_lanes);
+        }
+    }
+    assert!(n_refused > 500, "{n_refused}");
+}
+
+#[test]
+fn another_model_is_refused() {
+    let (models, other) = (tiny(), OneModel::tiny(&TinyModel { seed: 99, ..Default::default() }));
+    let (packed, _) = pack(&gradient_like(3, 100), &lm_options(&models.codec(SETTINGS())));
+    let error = unpack(&packed, &other).unwrap_err();
+    assert!(matches!(error, Error::ModelMismatch { .. }) && error.is_bad_input());
+    assert!(error.to_string().contains("--model"), "{error}");
+    assert!(matches!(unpack(&packed, &NoModels), Err(Error::ModelRequired)));
+}
+
+#[test]
+fn windows_beyond_the_model_are_refused() {
+    let models = tiny();
+    let settings = |window_tokens| LmSettings { window_tokens, ..Default::default() };
+    let too_long = LmCodec::new(models.0.clone(), settings(2049), models.1).err().unwrap();
+    assert!(matches!(too_long, Error::WindowTooLong { window: 2049, limit: 2048, .. }), "{too_long}");
+    assert!(matches!(LmCodec::new(models.0.clone(), settings(1), models.1), Err(Error::WindowTooShort { .. })));
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn failures_leave_old_outputs_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| Place::File(directory.path().join(name));
+    std::fs::write(directory.path().join("in"), gradient_like(4, 5000)).unwrap();
+    let options = CompressOptions::default();
+    compress_file(&path("in"), &path("in.lmgc"), &options, true, &files(&NoModels, false)).unwrap();
+    verify_file(&path("in.lmgc"), &files(&NoModels, false)).unwrap();
+
+    let exists = compress_file(&path("in"), &path("in.lmgc"), &options, true, &files(&NoModels, false));
+    assert!(matches!(exists, Err(Error::OutputExists { .. })));
+    let exists = decompress_file(&path("in.lmgc"), &path("in"), &files(&NoModels, false));
+    assert!(matches!(exists, Err(Error::OutputExists { .. })));
+
+    let mut damaged = std::fs::read(directory.path().join("in.lmgc")).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(directory.path().join("bad.lmgc"), &damaged).unwrap();
+    std::fs::write(directory.path().join("old"), b"old").unwrap();
+    let before = names_in(directory.path());
+    assert!(decompress_file(&path("bad.lmgc"), &path("old"), &files(&NoModels, true)).is_err());
+    assert!(decompress_file(&path("bad.lmgc"), &path("new"), &files(&NoModels, true)).is_err());
+    assert!(verify_file(&path("bad.lmgc"), &files(&NoModels, true)).unwrap_err().is_bad_input());
+    assert!(compress_file(&path("missing"), &path("new"), &options, true, &files(&NoModels, true)).is_err());
+    assert_eq!(names_in(directory.path()), before);
+    assert_eq!(std::fs::read(directory.path().join("old")).unwrap(), b"old");
+
+    decompress_file(&path("in.lmgc"), &path("old"), &files(&NoModels, true)).unwrap();
+    assert_eq!(std::fs::read(directory.path().join("old")).unwrap(), gradient_like(4, 5000));
+}
+
+#[test]
+fn verification_compares_with_the_input() {
+    let original = gradient_like(5, 4000);
+    let mut other = original.clone();
+    other[1234] ^= 4;
+    let (packed, _) = pack(&original, &CompressOptions::default());
+    let verify = |bytes: &[u8]| {
+        lmgc_codec::verify_against(packed.as_slice(), &mut std::io::Cursor::new(bytes), &NoModels, &NoProgress)
+    };
+    assert!(verify(&original).is_ok());
+    assert!(matches!(verify(&other), Err(Error::VerificationFailed { offset: 1234 })));
+    assert!(matches!(verify(&original[..3999]), Err(Error::InputChanged)));
+}

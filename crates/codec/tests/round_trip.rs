@@ -1,0 +1,182 @@
+//! Any bytes in, the same bytes out, by every codec.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{OneModel, lm_options, pack, unpack};
+use lmgc_codec::lm::{LmSettings, Mask};
+use lmgc_codec::{CodecId, CodecName, CompressOptions, Level, NoModels};
+use lmgc_serialize::{BytesPerGroup, Format};
+use lmgc_tensors::{Dtype, safetensors};
+use lmgc_testkit::{Random, TinyModel, gradient_like, odd_floats};
+use proptest::prelude::*;
+
+fn plain_codecs() -> impl Iterator<Item = CodecName> {
+    CodecName::all().filter(|&codec| codec != CodecName::One(CodecId::Lm))
+}
+
+/// Inputs that codecs get wrong.
+fn awkward_inputs() -> Vec<Vec<u8>> {
+    let floats: Vec<u8> = odd_floats().iter().flat_map(|v| v.to_le_bytes()).collect();
+    let mut inputs = vec![vec![], vec![0], vec![0xff], vec![1, 2, 3], (0..=255).collect(), floats];
+    inputs.push(vec![0; 5000]);
+    inputs.push(Random::new(3).bytes(3001));
+    inputs.extend([511, 512, 513, 1023, 1025].map(|n| gradient_like(n as u64, n)));
+    inputs.push(b"<|im_start|>3f80 <|endoftext|>".repeat(30));
+    inputs
+}
+
+fn a_safetensors_file() -> Vec<u8> {
+    let (a, b) = (gradient_like(1, 4 * 300), gradient_like(2, 4 * 7));
+    let half: Vec<u8> = Random::new(5).bytes(2 * 11);
+    let tensors = [
+        ("conv.weight".to_owned(), Dtype::F32, vec![10, 30], a.as_slice()),
+        ("conv.bias".to_owned(), Dtype::F32, vec![7], b.as_slice()),
+        ("half".to_owned(), Dtype::F16, vec![11], half.as_slice()),
+        ("empty".to_owned(), Dtype::F32, vec![0, 4], &[]),
+        ("scalar".to_owned(), Dtype::F64, vec![], &[1, 2, 3, 4, 5, 6, 7, 8]),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.safetensors");
+    safetensors::write(&path, &tensors, &BTreeMap::from([("step".to_owned(), "7".to_owned())])).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn plain_codecs_on_awkward_inputs() {
+    for codec in plain_codecs() {
+        for level in [1, 5, 9] {
+            let options = CompressOptions { codec, level: Level::new(level).unwrap(), lm: None };
+            for original in awkward_inputs().iter().chain([&a_safetensors_file()]) {
+                let (packed, _) = pack(original, &options);
+                assert!(unpack(&packed, &NoModels).unwrap() == *original, "{codec} -{level}, {} bytes", original.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn language_model_on_awkward_inputs() {
+    let models = OneModel::tiny(&TinyModel::default());
+    for format in Format::ALL {
+        for mask in Mask::ALL {
+            let codec = models.codec(LmSettings { format, mask, window_tokens: 300, ..Default::default() });
+            for original in awkward_inputs().iter().chain([&a_safetensors_file()]) {
+                let (packed, report) = pack(original, &lm_options(&codec));
+                assert_eq!(report.n_tokens == 0, original.is_empty());
+                let restored = unpack(&packed, &models).unwrap();
+                assert!(restored == *original, "{format} {mask}, {} bytes", original.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn group_sizes_and_windows() {
+    let models = OneModel::tiny(&TinyModel::default());
+    let original = gradient_like(8, 1500);
+    for bytes_per_group in BytesPerGroup::ALL {
+        for window_tokens in [2, 3, 17, 256, 2048] {
+            let settings = LmSettings { bytes_per_group, window_tokens, ..Default::default() };
+            let (packed, _) = pack(&original, &lm_options(&models.codec(settings)));
+            assert!(unpack(&packed, &models).unwrap() == original, "{bytes_per_group:?}, window {window_tokens}");
+        }
+    }
+}
+
+#[test]
+fn several_blocks_and_many_lanes() {
+    // Beyond one language-model block of 256 KiB, with short windows so that all lanes are used.
+    let models = OneModel::tiny(&TinyModel { n_layers: 1, n_heads: 1, n_kv_heads: 1, d_ffn: 32, ..Default::default() });
+    let original = gradient_like(9, (256 << 10) + 999);
+    let codec = models.codec(LmSettings { window_tokens: 64, ..Default::default() });
+    let (packed, report) = pack(&original, &lm_options(&codec));
+    assert_eq!(report.n_blocks, 2);
+    assert!(unpack(&packed, &models).unwrap() == original);
+    let lanes: Vec<u16> =
+        lmgc_codec::inspect(std::io::Cursor::new(&packed)).unwrap().blocks.iter().map(|b| b.n_lanes).collect();
+    assert_eq!(lanes.first(), Some(&16));
+}
+
+#[test]
+fn threads_and_instruction_sets_give_the_same_file_and_read_each_others() {
+    let tiny = TinyModel::default();
+    let original = gradient_like(10, 1500);
+    let settings = LmSettings { window_tokens: 256, ..Default::default() };
+    let mut files = Vec::new();
+    for isa in lmgc_model::Kernels::available() {
+        // The scalar path is slow; threads do not depend on the instruction set.
+        for n_threads in [1, 2, 3, 8] {
+            let models = OneModel(OneModel::tiny(&tiny).0, isa);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+            let packed = pool.install(|| pack(&original, &lm_options(&models.codec(settings))).0);
+            files.push((models, pool, packed));
+        }
+    }
+    for (_, _, packed) in &files {
+        assert!(*packed == files[0].2, "the same file");
+    }
+    for (models, pool, _) in &files {
+        assert!(pool.install(|| unpack(&files[0].2, models)).unwrap() == original, "{}", models.1.isa());
+    }
+}
+
+#[test]
+fn token_data_sets_go_through_the_model_as_they_are() {
+    let models = OneModel::tiny(&TinyModel::default());
+    let ids: Vec<u8> = (0..2000u32).flat_map(|i| (3 + i * 7 % 250).to_le_bytes()).collect();
+    let side = [1u8, 2, 3, 4, 5];
+    let tensors = [
+        ("ids".to_owned(), Dtype::U32, vec![2000], ids.as_slice()),
+        ("side".to_owned(), Dtype::U8, vec![5], side.as_slice()),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.tokens");
+    safetensors::write(&path, &tensors, &BTreeMap::from([("lmgc.tokens".to_owned(), "1".to_owned())])).unwrap();
+    let original = std::fs::read(path).unwrap();
+    let codec = models.codec(LmSettings { window_tokens: 256, ..Default::default() });
+    let (packed, report) = pack(&original, &lm_options(&codec));
+    assert_eq!(report.n_tokens, 2000, "one token a token, and none for the rest");
+    assert!(unpack(&packed, &models).unwrap() == original);
+}
+
+#[test]
+fn single_tensors_are_restored() {
+    let original = a_safetensors_file();
+    let layout = lmgc_tensors::find_spans(&mut std::io::Cursor::new(&original)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("x.lmgc");
+    std::fs::write(&input, pack(&original, &CompressOptions::default()).0).unwrap();
+    let output = directory.path().join("out");
+    let files = lmgc_codec::files::FileOptions { force: true, models: &NoModels, progress: &lmgc_codec::NoProgress };
+    let place = lmgc_codec::files::Place::new;
+    for span in &layout.spans {
+        lmgc_codec::files::decompress_tensor(&place(&input), &span.name, &place(&output), &files).unwrap();
+        let expected = &original[span.offset as usize..][..span.len as usize];
+        assert_eq!(std::fs::read(&output).unwrap(), expected, "{}", span.name);
+    }
+    let missing = lmgc_codec::files::decompress_tensor(&place(&input), "nothing", &place(&output), &files);
+    assert!(missing.unwrap_err().to_string().contains("nothing"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_bytes(original in proptest::collection::vec(any::<u8>(), 0..3000)) {
+        for codec in plain_codecs() {
+            let (packed, _) = pack(&original, &CompressOptions { codec, ..Default::default() });
+            prop_assert_eq!(&unpack(&packed, &NoModels).unwrap(), &original);
+        }
+    }
+
+    #[test]
+    fn any_floats(bits in proptest::collection::vec(any::<u32>(), 0..600)) {
+        let original: Vec<u8> = bits.iter().flat_map(|b| b.to_le_bytes()).collect();
+        for codec in plain_codecs() {
+            let (packed, _) = pack(&original, &CompressOptions { codec, ..Default::default() });
+            prop_assert_eq!(&unpack(&packed, &NoModels).unwrap(), &original);
+        }
+    }
+}
