@@ -20,6 +20,7 @@ pub(crate) mod elements;
 mod side;
 
 use lmgc_serialize::{CHUNK_BYTES, Format, Serializer};
+use rayon::prelude::*;
 
 use crate::{Error, Result, Tokenizer};
 use edits::Edit;
@@ -36,31 +37,23 @@ pub struct TokenStream {
     pub side: Vec<u8>,
 }
 
-/// Tokenises `bytes`, and makes sure that [`detokenize_bytes`] gives them back.
+/// Tokenises `bytes`, and makes sure that [`detokenize_bytes`] gives them back. Uses the threads of the current rayon
+/// pool; their number does not change the result.
 ///
 /// # Errors
 /// [`Error::Tokenize`] when the tokenizer fails; [`Error::NotInvertible`] when the result does not give `bytes` back,
 /// which never happens as far as is known.
 pub fn tokenize_bytes(tok: &Tokenizer, ser: &Serializer, bytes: &[u8]) -> Result<TokenStream> {
     let drops_prefix = if ser.format().is_hex() { default_drops_prefix(ser.format()) } else { tok.dummy_prefix() };
+    let chunks = bytes
+        .par_chunks(CHUNK_BYTES)
+        .map(|chunk| TokenizedChunk::new(tok, ser, drops_prefix, chunk))
+        .collect::<Result<Vec<_>>>()?;
     let mut side = SideWriter::new(default_drops_prefix(ser.format()), drops_prefix, chunk_places(ser));
-    let mut ids = Vec::new();
-    let mut text = String::new();
-    for chunk in bytes.chunks(CHUNK_BYTES) {
-        text.clear();
-        ser.serialize_into(chunk, &mut text);
-        let chunk_ids = tok.encode_chunk(&text)?;
-        let mut decoded = Elements::new(drops_prefix);
-        for &id in &chunk_ids {
-            decoded.extend(tok.id_bytes(id));
-        }
-        let script = edits::script(decoded.as_slice(), &latin1(&text));
-        let n_expected = n_elements(ser.n_chars(chunk.len()), &script);
-        let implied = n_expected.is_some_and(|n_expected| {
-            n_tokens_for(tok, chunk_ids.iter().copied(), drops_prefix, n_expected) == Some(chunk_ids.len())
-        });
-        side.push_chunk((!implied).then_some(chunk_ids.len() as u64), &script);
-        ids.extend(chunk_ids);
+    let mut ids = Vec::with_capacity(chunks.iter().map(|chunk| chunk.ids.len()).sum());
+    for chunk in chunks {
+        side.push_chunk(chunk.n_tokens, &chunk.script);
+        ids.extend(chunk.ids);
     }
     let stream = TokenStream { ids, side: side.finish() };
     match detokenize_bytes(tok, ser, &stream.ids, &stream.side, bytes.len() as u64) {
@@ -71,6 +64,30 @@ pub fn tokenize_bytes(tok: &Tokenizer, ser: &Serializer, bytes: &[u8]) -> Result
         }
         Err(Error::CorruptTokens { chunk, .. }) => Err(Error::NotInvertible { chunk }),
         Err(_) => Err(Error::NotInvertible { chunk: 0 }),
+    }
+}
+
+/// A chunk's ids and what belongs to it in the side information.
+struct TokenizedChunk {
+    ids: Vec<u32>,
+    /// The number of ids, if rule 1 takes another number.
+    n_tokens: Option<u64>,
+    script: Vec<Edit>,
+}
+
+impl TokenizedChunk {
+    fn new(tok: &Tokenizer, ser: &Serializer, drops_prefix: bool, chunk: &[u8]) -> Result<Self> {
+        let text = ser.serialize(chunk);
+        let ids = tok.encode_chunk(&text)?;
+        let mut decoded = Elements::new(drops_prefix);
+        for &id in &ids {
+            decoded.extend(tok.id_bytes(id));
+        }
+        let script = edits::script(decoded.as_slice(), &latin1(&text));
+        let n_implied = n_elements(ser.n_chars(chunk.len()), &script)
+            .and_then(|n_expected| n_tokens_for(tok, ids.iter().copied(), drops_prefix, n_expected));
+        let n_tokens = (n_implied != Some(ids.len())).then_some(ids.len() as u64);
+        Ok(Self { ids, n_tokens, script })
     }
 }
 

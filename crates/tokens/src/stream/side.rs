@@ -239,3 +239,99 @@ impl<'a> SideReader<'a> {
         self.coded.map_or(Ok(()), |(decoder, _)| decoder.finish())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CHUNK_PLACES: u64 = 513;
+
+    type Chunk = (Option<u64>, Vec<Edit>);
+
+    fn edit(position: u64, n_deleted: u64, inserted: &[u8]) -> Edit {
+        Edit { position, n_deleted, inserted: inserted.to_vec() }
+    }
+
+    fn write(drops_prefix: bool, chunks: &[Chunk]) -> Vec<u8> {
+        let mut writer = SideWriter::new(false, drops_prefix, CHUNK_PLACES);
+        for (n_tokens, script) in chunks {
+            writer.push_chunk(*n_tokens, script);
+        }
+        writer.finish()
+    }
+
+    fn read(side: &[u8], n_chunks: usize) -> Result<(bool, Vec<Chunk>)> {
+        let mut reader = SideReader::new(false, CHUNK_PLACES, side)?;
+        let chunks = (0..n_chunks).map(|_| reader.next_chunk()).collect::<Result<_>>()?;
+        let drops_prefix = reader.drops_prefix();
+        reader.finish().map(|()| (drops_prefix, chunks))
+    }
+
+    #[test]
+    fn bytes_are_pinned() {
+        let nothing = [(None, vec![])];
+        assert!(write(false, &nothing).is_empty());
+        assert_eq!(write(true, &nothing), [1]);
+        let chunks = [
+            (None, vec![edit(7, 0, &[4]), edit(100, 0, &[0x1d])]),
+            (Some(300), vec![]),
+            (Some(0), vec![edit(0, 0, &[4]), edit(512, 3, b"abc")]),
+        ];
+        let side = write(true, &chunks);
+        assert_eq!(read(&side, 3).unwrap(), (true, chunks.to_vec()));
+        let pinned =
+            [3, 251, 125, 247, 210, 255, 255, 190, 185, 75, 43, 122, 62, 159, 39, 131, 95, 41, 110, 100, 42, 245];
+        assert_eq!(side, pinned, "existing files hold such bytes");
+        assert!(read(&side, 2).is_err(), "something is left over");
+    }
+
+    #[test]
+    fn extreme_numbers() {
+        let chunks = [(Some(Number::MAX), vec![edit(512, Number::MAX, &[0; 512])]), (Some(7), vec![])];
+        assert_eq!(read(&write(false, &chunks), 2).unwrap(), (false, chunks.to_vec()));
+        let too_long = [(None, vec![edit(0, 0, &[0; 514])])];
+        assert!(read(&write(false, &too_long), 1).is_err());
+    }
+
+    #[test]
+    fn too_few_bytes() {
+        for end in 0..3 {
+            let side = &[HAS_CODED_PART, 0, 0][..end];
+            assert_eq!(read(side, 1).is_ok(), end == 0, "{end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            drops_prefix: bool,
+            chunks in prop::collection::vec(
+                (
+                    prop::option::weighted(0.2, 0..2000_u64),
+                    prop::collection::vec((0..60_u64, 0..3_u64, prop::collection::vec(any::<u8>(), 1..4)), 0..6),
+                ),
+                0..20,
+            ),
+        ) {
+            let chunks: Vec<Chunk> = chunks.into_iter().map(|(n_tokens, gaps)| {
+                let mut position = 0;
+                let script = gaps.into_iter().map(|(gap, n_deleted, inserted)| {
+                    let edit = Edit { position: position + gap, n_deleted, inserted };
+                    position = edit.position + edit.inserted.len() as u64;
+                    edit
+                });
+                (n_tokens, script.collect())
+            }).collect();
+            prop_assert_eq!(read(&write(drops_prefix, &chunks), chunks.len()).unwrap(), (drops_prefix, chunks));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(side in prop::collection::vec(any::<u8>(), 0..200), n_chunks in 0..40_usize) {
+            if let Ok((_, chunks)) = read(&side, n_chunks) {
+                prop_assert_eq!(chunks.len(), n_chunks);
+            }
+        }
+    }
+}
