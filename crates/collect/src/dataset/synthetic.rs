@@ -12,14 +12,18 @@ const MAX_N_CLASSES: usize = 1000;
 pub(super) const DEFAULT_N_CLASSES: usize = 10;
 
 /// Standard deviation of the noise on each value.
-const NOISE: f32 = 0.7;
+const NOISE: f32 = 0.8;
+
+/// The least share of an image that its own class has; the rest shows another.
+const LEAST_SHARE: f32 = 0.5;
 
 /// Procedural colour images of 3 x 32 x 32: 12 800 for training (100 batches of 128), 1280 for testing.
 ///
 /// A class is a sinusoidal grating (orientation, frequency, colour), a soft blob (place, radius, colour) and a background
-/// colour. An image of it turns the grating a little, shifts its phase at random, moves the blob by up to 4 pixels, varies
-/// the contrast and adds noise to every value. So no single pixel tells the class, but a small convolutional network
-/// learns it. Values are about centred, with a deviation near 1; there is no further normalisation.
+/// colour. A sight of it turns the grating a little, shifts its phase at random, moves the blob by up to 4 pixels and
+/// varies the contrast. An image overlays the sight of its class, at a share of 50 to 100 %, with that of a random class,
+/// and adds noise to every value. So no single pixel tells the class, and no network gets every image right. Values are
+/// about centred, with a deviation near 1; there is no further normalisation.
 ///
 /// Images are computed when they are asked for, from the seed, the split and the index alone. Image `i` has the label
 /// `i mod n_classes`, so classes are balanced.
@@ -29,7 +33,7 @@ pub struct Synthetic {
     classes: Vec<Class>,
 }
 
-/// How the images of a class look, before the changes from image to image. Lengths in pixels.
+/// What the images of a class have in common. Lengths in pixels.
 #[derive(Debug, Clone)]
 struct Class {
     /// Direction in which the grating's phase grows, in radians.
@@ -56,6 +60,44 @@ impl Class {
             blob_colour: std::array::from_fn(|_| 1.2 * stream.bell()),
             background: std::array::from_fn(|_| 0.15 * stream.bell()),
         }
+    }
+}
+
+/// A class as one image shows it.
+struct Sight<'a> {
+    class: &'a Class,
+    /// The share of the image that it makes up.
+    share: f32,
+    contrast: f32,
+    /// Radians of phase a pixel to the right and down.
+    wave: [f32; 2],
+    phase: f32,
+    blob_centre: [f32; 2],
+}
+
+impl<'a> Sight<'a> {
+    fn draw(class: &'a Class, share: f32, stream: &mut Stream) -> Self {
+        let (sin, cos) = (class.direction + stream.uniform(-0.1, 0.1)).sin_cos();
+        Self {
+            class,
+            share,
+            contrast: stream.uniform(0.5, 1.5),
+            wave: [class.wave_number * cos, class.wave_number * sin],
+            phase: stream.uniform(0.0, TAU),
+            blob_centre: class.blob_centre.map(|place| place + stream.uniform(-4.0, 4.0)),
+        }
+    }
+
+    /// Its part of the pixel at column `x` and row `y`.
+    fn colour(&self, x: f32, y: f32) -> [f32; N_CHANNELS] {
+        let class = self.class;
+        let wave = (self.wave[0] * x + self.wave[1] * y + self.phase).sin();
+        let [from_x, from_y] = [x - self.blob_centre[0], y - self.blob_centre[1]];
+        let blob = (-(from_x * from_x + from_y * from_y) / (2.0 * class.blob_radius * class.blob_radius)).exp();
+        std::array::from_fn(|channel| {
+            let figure = class.grating_colour[channel] * wave + class.blob_colour[channel] * blob;
+            self.share * (class.background[channel] + self.contrast * figure)
+        })
     }
 }
 
@@ -94,29 +136,20 @@ impl Dataset for Synthetic {
         assert!(index < self.n_images(split), "image {index} is beyond the {split:?} split");
         assert_eq!(pixels.len(), self.image_shape().n_values(), "one place a value");
         let label = index % self.classes.len();
-        let class = &self.classes[label];
         let split_number = match split {
             Split::Train => 0,
             Split::Test => 1,
         };
         let mut stream = Stream::new(self.seed, Purpose::SyntheticImage, split_number, index as u64);
-
-        let (sin, cos) = (class.direction + stream.uniform(-0.1, 0.1)).sin_cos();
-        let phase = stream.uniform(0.0, TAU);
-        let contrast = stream.uniform(0.5, 1.5);
-        let [centre_x, centre_y] = class.blob_centre.map(|place| place + stream.uniform(-4.0, 4.0));
-        let blob_steepness = 1.0 / (2.0 * class.blob_radius * class.blob_radius);
-
+        let other = stream.below(self.classes.len() as u64) as usize;
+        let share = stream.uniform(LEAST_SHARE, 1.0);
+        let own = Sight::draw(&self.classes[label], share, &mut stream);
+        let other = Sight::draw(&self.classes[other], 1.0 - share, &mut stream);
         for y in 0..SIDE {
             for x in 0..SIDE {
-                let (across, down) = (x as f32, y as f32);
-                let wave = (class.wave_number * (across * cos + down * sin) + phase).sin();
-                let (from_x, from_y) = (across - centre_x, down - centre_y);
-                let blob = (-(from_x * from_x + from_y * from_y) * blob_steepness).exp();
+                let (own, other) = (own.colour(x as f32, y as f32), other.colour(x as f32, y as f32));
                 for channel in 0..N_CHANNELS {
-                    pixels[(channel * SIDE + y) * SIDE + x] = class.background[channel]
-                        + contrast * (class.grating_colour[channel] * wave + class.blob_colour[channel] * blob)
-                        + NOISE * stream.bell();
+                    pixels[(channel * SIDE + y) * SIDE + x] = own[channel] + other[channel] + NOISE * stream.bell();
                 }
             }
         }
