@@ -7,6 +7,7 @@ mod models;
 mod table;
 mod terminal;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,9 +23,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    if let Some(n_threads) = args.common.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(n_threads.get()).build_global()?;
-    }
+    let n_threads = args.common.threads.map_or(0, NonZeroUsize::get);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
+    // All of it on one of the pool's threads: handing work over from outside would cost a wake-up a call.
+    pool.install(|| run_verb(args))
+}
+
+fn run_verb(args: &Args) -> anyhow::Result<()> {
     let common = &args.common;
     match &args.verb {
         Verb::Collect(verb) => commands::collect::run(verb, common),

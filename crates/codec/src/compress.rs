@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use lmgc_container::{Header, Stream, TensorEntry, Writer};
 use lmgc_tensors::{Dtype, Layout, find_spans};
+use lmgc_tokens::dataset;
 use rayon::prelude::*;
 
 use crate::baselines::{Auto, Gzip, Raw, SplitZstd, Zstd};
@@ -13,13 +14,13 @@ use crate::streams::{Run, StreamMap};
 use crate::{BlockCodec, BlockInput, CodecId, CodecName, Encoded, Error, Progress, Stage};
 
 /// Metadata key by which a safetensors file says that it is a token data set, and the name of its token tensor.
-const TOKEN_DATASET: (&str, &str) = ("lmgc.tokens", "ids");
+const TOKEN_DATASET: (&str, &str) = (dataset::MARKER_KEY, dataset::IDS_TENSOR);
 
 /// zstd's level for the skeleton, which is small and repetitive.
 const SKELETON_ZSTD_LEVEL: i32 = 19;
 
 /// How to compress.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct CompressOptions<'a> {
     /// Which codec.
     pub codec: CodecName,
@@ -91,6 +92,11 @@ pub fn compress<R: Read + Seek, W: Write>(
     progress: &dyn Progress,
 ) -> Result<CompressReport, Error> {
     let layout = find_spans(input)?;
+    let adapted = match options.lm {
+        Some(lm) => lm.for_token_dataset(&layout.metadata)?,
+        None => None,
+    };
+    let options = &CompressOptions { lm: adapted.as_ref().or(options.lm), ..*options };
     let header = header(&layout, options)?;
     let map = StreamMap::new(&header);
     let codecs = Codecs::new(options)?;

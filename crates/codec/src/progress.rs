@@ -1,5 +1,7 @@
 //! How a long job tells what it has done.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -31,25 +33,49 @@ impl Progress for NoProgress {
     fn end(&self) {}
 }
 
-/// Spreads a block's bytes over its steps, so that they add up exactly.
+/// Spreads a block's bytes over its steps, so that they add up exactly. Steps may come from several threads.
 pub(crate) struct Share<'a> {
     progress: &'a dyn Progress,
     n_bytes: u64,
     n_steps: u64,
-    done: u64,
+    done: AtomicU64,
 }
 
 impl<'a> Share<'a> {
     pub(crate) fn new(progress: &'a dyn Progress, n_bytes: usize, n_steps: usize) -> Self {
-        Self { progress, n_bytes: n_bytes as u64, n_steps: n_steps as u64, done: 0 }
+        Self { progress, n_bytes: n_bytes as u64, n_steps: n_steps as u64, done: AtomicU64::new(0) }
     }
 
     /// Reports `n_steps` more.
-    pub(crate) fn advance(&mut self, n_steps: usize) {
+    pub(crate) fn advance(&self, n_steps: usize) {
         let bytes_at =
             |steps: u64| (u128::from(self.n_bytes) * u128::from(steps) / u128::from(self.n_steps.max(1))) as u64;
-        let after = self.done + n_steps as u64;
-        self.progress.advance(bytes_at(after) - bytes_at(self.done));
-        self.done = after;
+        let before = self.done.fetch_add(n_steps as u64, Ordering::Relaxed);
+        self.progress.advance(bytes_at(before + n_steps as u64) - bytes_at(before));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sum(AtomicU64);
+
+    impl Progress for Sum {
+        fn begin(&self, _: Stage, _: u64) {}
+        fn advance(&self, n_bytes: u64) {
+            self.0.fetch_add(n_bytes, Ordering::Relaxed);
+        }
+        fn end(&self) {}
+    }
+
+    #[test]
+    fn steps_add_up_to_all_bytes() {
+        for (n_bytes, n_steps) in [(0, 3), (1, 7), (1000, 7), (7, 1000)] {
+            let sum = Sum(AtomicU64::new(0));
+            let share = Share::new(&sum, n_bytes, n_steps);
+            (0..n_steps).for_each(|_| share.advance(1));
+            assert_eq!(sum.0.into_inner(), n_bytes as u64);
+        }
     }
 }

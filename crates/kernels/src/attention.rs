@@ -12,7 +12,7 @@ use crate::math::exp;
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Tiles of 16 positions whose scores are summed side by side.
-const TILES_AT_ONCE: usize = 8;
+const TILES_AT_ONCE: usize = 4;
 
 /// Sizes of the attention layers of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,68 +129,130 @@ impl Kernel for Attend<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let shape = self.cache.shape;
-        let group = shape.n_heads / shape.n_kv_heads;
+        let AttentionShape { n_heads, n_kv_heads, head_dim } = self.cache.shape;
+        let group = n_heads / n_kv_heads;
         let n_keys = self.position + 1;
-        let n_tiles = n_keys.div_ceil(LANES);
-        self.scores.resize(n_tiles, [0.0; LANES]);
-        for (head, (q, out)) in
-            self.q.chunks_exact(shape.head_dim).zip(self.out.chunks_exact_mut(shape.head_dim)).enumerate()
-        {
-            let keys = &self.cache.keys[head / group];
-            let values = &self.cache.values[head / group];
-            head_scores(simd, q, keys, self.scale, self.scores);
-            let total = softmax_weights(simd, n_keys, self.scores);
-            let weights = &self.scores.as_flattened()[..n_keys];
-            let n_vectors = shape.head_vectors();
-            let mut out = out.chunks_mut(LANES);
-            for first in (0..n_vectors).step_by(4) {
-                match n_vectors - first {
-                    4.. => weighted_values::<S, 4>(simd, weights, values, n_vectors, first, total, &mut out),
-                    3 => weighted_values::<S, 3>(simd, weights, values, n_vectors, first, total, &mut out),
-                    2 => weighted_values::<S, 2>(simd, weights, values, n_vectors, first, total, &mut out),
-                    _ => weighted_values::<S, 1>(simd, weights, values, n_vectors, first, total, &mut out),
+        self.scores.resize(n_keys.div_ceil(LANES) * group.min(4), [0.0; LANES]);
+        let q_groups = self.q.chunks_exact(group * head_dim);
+        let out_groups = self.out.chunks_exact_mut(group * head_dim);
+        for ((keys, values), (q, out)) in self.cache.keys.iter().zip(&self.cache.values).zip(q_groups.zip(out_groups)) {
+            let heads = Heads { keys, values, head_dim, n_keys, scale: self.scale };
+            // Query heads of one group read the same keys and values: up to four share each load.
+            for (q, out) in q.chunks(4 * head_dim).zip(out.chunks_mut(4 * head_dim)) {
+                match q.len() / head_dim {
+                    4 => heads.attend::<S, 4>(simd, q, out, self.scores),
+                    3 => heads.attend::<S, 3>(simd, q, out, self.scores),
+                    2 => heads.attend::<S, 2>(simd, q, out, self.scores),
+                    _ => heads.attend::<S, 1>(simd, q, out, self.scores),
                 }
             }
         }
     }
 }
 
-/// Scores of all tiles; lanes beyond the last key hold whatever the cache holds there.
-#[inline(always)]
-fn head_scores<S: Simd>(simd: S, q: &[f32], keys: &[[f32; LANES]], scale: f32, scores: &mut [[f32; LANES]]) {
-    let head_dim = q.len();
-    let scale = simd.splat(scale);
-    let mut tile = 0;
-    while tile < scores.len() {
-        tile += if scores.len() - tile >= TILES_AT_ONCE {
-            tile_scores::<S, TILES_AT_ONCE>(simd, q, &keys[tile * head_dim..], scale, &mut scores[tile..])
-        } else {
-            tile_scores::<S, 1>(simd, q, &keys[tile * head_dim..], scale, &mut scores[tile..])
-        };
-    }
+/// The keys and values that some query heads read.
+#[derive(Clone, Copy)]
+struct Heads<'a> {
+    keys: &'a [[f32; LANES]],
+    values: &'a [[f32; LANES]],
+    head_dim: usize,
+    n_keys: usize,
+    scale: f32,
 }
 
-#[inline(always)]
-fn tile_scores<S: Simd, const T: usize>(
-    simd: S,
-    q: &[f32],
-    keys: &[[f32; LANES]],
-    scale: S::F,
-    scores: &mut [[f32; LANES]],
-) -> usize {
-    let tiles: [&[[f32; LANES]]; T] = core::array::from_fn(|t| &keys[t * q.len()..][..q.len()]);
-    let mut acc = [simd.zero(); T];
-    for (d, &q) in q.iter().enumerate() {
-        let q = simd.splat(q);
-        for t in 0..T {
-            acc[t] = simd.fma(q, simd.load(&tiles[t][d]), acc[t]);
+impl Heads<'_> {
+    /// `G` query heads: `q` and `out` are `[G][head_dim]`, `scores` has room for `[G][tile]`.
+    #[inline(always)]
+    fn attend<S: Simd, const G: usize>(self, simd: S, q: &[f32], out: &mut [f32], scores: &mut [[f32; LANES]]) {
+        let n_tiles = self.n_keys.div_ceil(LANES);
+        let scores = &mut scores[..G * n_tiles];
+        let mut tile = 0;
+        while tile < n_tiles {
+            tile += if n_tiles - tile >= TILES_AT_ONCE {
+                self.scores::<S, G, TILES_AT_ONCE>(simd, q, tile, scores)
+            } else {
+                self.scores::<S, G, 1>(simd, q, tile, scores)
+            };
+        }
+        let mut totals = [0.0; G];
+        for (total, scores) in totals.iter_mut().zip(scores.chunks_exact_mut(n_tiles)) {
+            *total = softmax_weights(simd, self.n_keys, scores);
+        }
+        let n_vectors = self.head_dim.div_ceil(LANES);
+        for first in (0..n_vectors).step_by(4) {
+            match n_vectors - first {
+                4.. => self.weighted_values::<S, G, 4>(simd, scores, totals, first, out),
+                3 => self.weighted_values::<S, G, 3>(simd, scores, totals, first, out),
+                2 => self.weighted_values::<S, G, 2>(simd, scores, totals, first, out),
+                _ => self.weighted_values::<S, G, 1>(simd, scores, totals, first, out),
+            }
         }
     }
-    for (acc, out) in acc.into_iter().zip(scores) {
-        simd.store(simd.mul(acc, scale), out);
+
+    /// Scores of `T` tiles from `tile` on; lanes beyond the last key get whatever the cache holds there. Returns `T`.
+    #[inline(always)]
+    fn scores<S: Simd, const G: usize, const T: usize>(
+        self,
+        simd: S,
+        q: &[f32],
+        tile: usize,
+        scores: &mut [[f32; LANES]],
+    ) -> usize {
+        let head_dim = self.head_dim;
+        let queries: [&[f32]; G] = core::array::from_fn(|g| &q[g * head_dim..][..head_dim]);
+        let tiles: [&[[f32; LANES]]; T] = core::array::from_fn(|t| &self.keys[(tile + t) * head_dim..][..head_dim]);
+        let mut acc = [[simd.zero(); T]; G];
+        for d in 0..head_dim {
+            let keys: [S::F; T] = core::array::from_fn(|t| simd.load(&tiles[t][d]));
+            for g in 0..G {
+                let q = simd.splat(queries[g][d]);
+                for t in 0..T {
+                    acc[g][t] = simd.fma(q, keys[t], acc[g][t]);
+                }
+            }
+        }
+        let scale = simd.splat(self.scale);
+        let n_tiles = scores.len() / G;
+        for (acc, scores) in acc.iter().zip(scores.chunks_exact_mut(n_tiles)) {
+            for (&acc, out) in acc.iter().zip(&mut scores[tile..]) {
+                simd.store(simd.mul(acc, scale), out);
+            }
+        }
+        T
     }
-    T
+
+    /// `V` vectors of 16 output values of each head, from vector `first` on.
+    #[inline(always)]
+    fn weighted_values<S: Simd, const G: usize, const V: usize>(
+        self,
+        simd: S,
+        weights: &[[f32; LANES]],
+        totals: [f32; G],
+        first: usize,
+        out: &mut [f32],
+    ) {
+        let n_tiles = weights.len() / G;
+        let n_vectors = self.head_dim.div_ceil(LANES);
+        let weights: [&[f32]; G] =
+            core::array::from_fn(|g| &weights[g * n_tiles..][..n_tiles].as_flattened()[..self.n_keys]);
+        let mut acc = [[simd.zero(); V]; G];
+        for (j, value) in self.values.chunks_exact(n_vectors).take(self.n_keys).enumerate() {
+            let Some(value) = value[first..].first_chunk::<V>() else { break };
+            let value: [S::F; V] = core::array::from_fn(|v| simd.load(&value[v]));
+            for g in 0..G {
+                let w = simd.splat(weights[g][j]);
+                for v in 0..V {
+                    acc[g][v] = simd.fma(w, value[v], acc[g][v]);
+                }
+            }
+        }
+        for ((acc, total), out) in acc.into_iter().zip(totals).zip(out.chunks_exact_mut(self.head_dim)) {
+            let total = simd.splat(total);
+            for (acc, out) in acc.into_iter().zip(out[first * LANES..].chunks_mut(LANES)) {
+                simd.store_partial(simd.div(acc, total), out);
+            }
+        }
+    }
 }
 
 /// Turns scores into weights, zero beyond the last key, and returns their sum.
@@ -212,28 +274,4 @@ fn softmax_weights<S: Simd>(simd: S, n_keys: usize, scores: &mut [[f32; LANES]])
         simd.store(w, tile);
     }
     simd.sum_lanes(total)
-}
-
-/// `V` vectors of 16 output values from vector `first` on.
-#[inline(always)]
-fn weighted_values<'a, S: Simd, const V: usize>(
-    simd: S,
-    weights: &[f32],
-    values: &[[f32; LANES]],
-    n_vectors: usize,
-    first: usize,
-    total: f32,
-    out: &mut impl Iterator<Item = &'a mut [f32]>,
-) {
-    let mut acc = [simd.zero(); V];
-    for (&w, value) in weights.iter().zip(values.chunks_exact(n_vectors)) {
-        let w = simd.splat(w);
-        for (acc, value) in acc.iter_mut().zip(&value[first..]) {
-            *acc = simd.fma(w, simd.load(value), *acc);
-        }
-    }
-    let total = simd.splat(total);
-    for (acc, out) in acc.into_iter().zip(out) {
-        simd.store_partial(simd.div(acc, total), out);
-    }
 }

@@ -23,6 +23,8 @@ pub const MARKER_KEY: &str = "lmgc.tokens";
 /// Version of what the metadata and tensors mean.
 pub const VERSION: &str = "1";
 const SETTINGS_KEY: &str = "lmgc.settings";
+/// Name of the tensor of token ids.
+pub const IDS_TENSOR: &str = "ids";
 
 /// What is to be tokenised: one gradient file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +86,22 @@ pub struct Settings {
     pub seed: u64,
     /// The sources, in order of their tokens.
     pub sources: Vec<SourceSettings>,
+}
+
+impl Settings {
+    /// Reads the settings from a safetensors file's metadata.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] if they are missing or not as they should be.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self> {
+        let settings = metadata.get(SETTINGS_KEY).map_or("", String::as_str);
+        serde_json::from_str(settings).map_err(|error| Error::Dataset(format!("{SETTINGS_KEY}: {error}")))
+    }
+
+    /// Whether the dataset was made with this tokenizer, or one with the same id -> bytes table.
+    pub fn is_from(&self, tok: &Tokenizer) -> bool {
+        self.table_blake3 == table_blake3(tok)
+    }
 }
 
 /// What the dataset knows of a source.
@@ -269,7 +287,7 @@ impl TokenDataset {
             [(MARKER_KEY, VERSION.to_owned()), (SETTINGS_KEY, settings)].map(|(key, value)| (key.to_owned(), value));
         let ids: Vec<u8> = self.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         let tensors = [
-            ("ids".to_owned(), Dtype::U32, vec![self.ids.len() as u64], ids.as_slice()),
+            (IDS_TENSOR.to_owned(), Dtype::U32, vec![self.ids.len() as u64], ids.as_slice()),
             ("side".to_owned(), Dtype::U8, vec![self.side.len() as u64], self.side.as_slice()),
         ];
         Ok(write(&tensors, &metadata.into())?)
@@ -303,13 +321,11 @@ impl TokenDataset {
             }
             None => return Err(Error::Dataset(format!("metadata key {MARKER_KEY} is missing"))),
         }
-        let settings = layout.metadata.get(SETTINGS_KEY).map_or("", String::as_str);
-        let settings: Settings =
-            serde_json::from_str(settings).map_err(|error| Error::Dataset(format!("{SETTINGS_KEY}: {error}")))?;
+        let settings = Settings::from_metadata(&layout.metadata)?;
         if settings.chunk_bytes != CHUNK_BYTES {
             return Err(Error::Dataset(format!("chunks of {} bytes, not {CHUNK_BYTES}", settings.chunk_bytes)));
         }
-        let ids = tensor_bytes(file, &layout, "ids", Dtype::U32)?;
+        let ids = tensor_bytes(file, &layout, IDS_TENSOR, Dtype::U32)?;
         let ids = ids.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
         let side = tensor_bytes(file, &layout, "side", Dtype::U8)?;
         Ok(Self { ids, side, settings })

@@ -1,11 +1,12 @@
 //! The language-model codec.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use lmgc_model::{Engine, Kernels, OutputLayer, Segment};
 use lmgc_serialize::CHUNK_BYTES;
+use lmgc_tokens::dataset;
 use lmgc_tokens::stream::{detokenize_bytes, tokenize_bytes};
 
 use super::payload::{Payload, Source};
@@ -60,6 +61,24 @@ impl LmCodec {
     /// The settings.
     pub fn settings(&self) -> &LmSettings {
         &self.settings
+    }
+
+    /// The same codec with the text format of a token data set, if the metadata are those of one.
+    ///
+    /// # Errors
+    /// [`Error::VocabularyMismatch`] for a data set of another tokenizer.
+    pub(crate) fn for_token_dataset(&self, metadata: &BTreeMap<String, String>) -> Result<Option<Self>, Error> {
+        if !metadata.contains_key(dataset::MARKER_KEY) {
+            return Ok(None);
+        }
+        // Without settings it is a file that only looks like one, and its tokens are coded all the same.
+        let Ok(made_with) = dataset::Settings::from_metadata(metadata) else { return Ok(None) };
+        if !made_with.is_from(self.language_model.tokenizer()) {
+            return Err(Error::VocabularyMismatch { model: self.language_model.name().to_owned() });
+        }
+        let (format, bytes_per_group) = (made_with.format, made_with.bytes_per_group);
+        let settings = LmSettings { format, bytes_per_group, ..self.settings };
+        Self::new(self.language_model.clone(), settings, self.kernels).map(Some)
     }
 
     /// Roughly how many seconds encoding takes for each byte like those of `sample`, measured on the spot.
@@ -144,10 +163,11 @@ impl BlockCodec for LmCodec {
         let (output, extra_ids) = self.output_for(&ids)?;
         let windows = Windows::plan(ids.len(), self.settings.window_tokens);
         let share = Share::new(progress, input.bytes.len(), ids.len());
-        let lanes = self.coder(&output).encode(&ids, windows, share)?;
+        let lanes = self.coder(&output).encode(&ids, windows, &share)?;
         let payload = Payload {
             source,
             n_tokens: ids.len(),
+            n_legal: self.legal_ids.len(),
             side: &side,
             extra_ids,
             lanes: lanes.iter().map(Vec::as_slice).collect(),
@@ -173,6 +193,15 @@ impl BlockCodec for LmCodec {
             let what = format!("{} tokens cannot stand for {raw_len} bytes", payload.n_tokens);
             return Err(Error::corrupt_block(what));
         }
+        if payload.n_legal != self.legal_ids.len() {
+            let what = format!(
+                "its alphabet has {} tokens, that of model '{}' has {}",
+                payload.n_legal,
+                self.language_model.name(),
+                self.legal_ids.len()
+            );
+            return Err(Error::corrupt_block(what));
+        }
         let output = match self.settings.mask {
             Mask::None => self.full_output(),
             Mask::Alphabet => self
@@ -184,7 +213,7 @@ impl BlockCodec for LmCodec {
         }
         let windows = Windows::with_lanes(payload.n_tokens, self.settings.window_tokens, usize::from(n_lanes))?;
         let share = Share::new(progress, raw_len, payload.n_tokens);
-        let ids = self.coder(&output).decode(&payload.lanes, windows, share)?;
+        let ids = self.coder(&output).decode(&payload.lanes, windows, &share)?;
         let bytes = match payload.source {
             Source::TokenIds => ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
             Source::Bytes => detokenize_bytes(

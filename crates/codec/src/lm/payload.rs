@@ -18,6 +18,8 @@ pub(crate) enum Source {
 pub(crate) struct Payload<'a> {
     pub(crate) source: Source,
     pub(crate) n_tokens: usize,
+    /// Size of the format's alphabet, 0 where none is used: a check that both sides mean the same symbols.
+    pub(crate) n_legal: usize,
     /// What the tokenizer loses or changes (crate `lmgc-tokens`).
     pub(crate) side: &'a [u8],
     /// Token ids beyond the format's alphabet, strictly ascending.
@@ -33,6 +35,7 @@ impl<'a> Payload<'a> {
             Source::TokenIds => 1,
         }];
         put_varint(&mut out, self.n_tokens as u64);
+        put_varint(&mut out, self.n_legal as u64);
         put_varint(&mut out, self.side.len() as u64);
         out.extend(self.side);
         put_varint(&mut out, self.extra_ids.len() as u64);
@@ -63,8 +66,11 @@ impl<'a> Payload<'a> {
             1 => Source::TokenIds,
             other => return Err(Error::corrupt_block(format!("lm source {other} is not known"))),
         };
-        let n_tokens = usize::try_from(fields.varint("number of tokens")?)
-            .map_err(|_| Error::corrupt_block("the number of tokens is beyond this machine"))?;
+        let narrow = |value| {
+            usize::try_from(value).map_err(|_| Error::corrupt_block("a number of tokens is beyond this machine"))
+        };
+        let n_tokens = narrow(fields.varint("number of tokens")?)?;
+        let n_legal = narrow(fields.varint("size of the alphabet")?)?;
         let side_len = fields.varint("length of the token exceptions")?;
         let side = fields.bytes(side_len, "token exceptions")?;
         let n_extra = fields.varint("number of extra tokens")?;
@@ -90,7 +96,7 @@ impl<'a> Payload<'a> {
         } else if !rest.is_empty() {
             return Err(Error::corrupt_block("bytes follow an lm payload without lanes"));
         }
-        Ok(Self { source, n_tokens, side, extra_ids, lanes })
+        Ok(Self { source, n_tokens, n_legal, side, extra_ids, lanes })
     }
 }
 
@@ -102,6 +108,7 @@ mod tests {
         Payload {
             source: Source::Bytes,
             n_tokens: 300,
+            n_legal: 187,
             side: b"side",
             extra_ids: vec![0, 5, 6, 70_000],
             lanes: vec![b"one", b"", b"three"],
@@ -112,7 +119,8 @@ mod tests {
     fn round_trip() {
         let bytes = example().to_bytes();
         assert_eq!(Payload::parse(&bytes, 3).unwrap(), example());
-        let empty = Payload { source: Source::TokenIds, n_tokens: 0, side: b"", extra_ids: vec![], lanes: vec![] };
+        let empty =
+            Payload { source: Source::TokenIds, n_tokens: 0, n_legal: 0, side: b"", extra_ids: vec![], lanes: vec![] };
         assert_eq!(Payload::parse(&empty.to_bytes(), 0).unwrap(), empty);
     }
 

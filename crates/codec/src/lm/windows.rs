@@ -67,23 +67,41 @@ pub(crate) struct Coder<'a> {
 
 impl Coder<'_> {
     /// Codes tokens, all of which the output layer has; one stream a lane.
-    pub(crate) fn encode(
+    pub(crate) fn encode(&self, tokens: &[u32], windows: Windows, progress: &Share<'_>) -> Result<Vec<Vec<u8>>, Error> {
+        self.on_groups_of_lanes(windows, |lanes| {
+            let mut engine = Engine::new(self.model, self.output, self.kernels, 1, windows.tokens_a_window);
+            lanes.map(|lane| self.encode_lane(&mut engine, &tokens[windows.lane(lane)], windows, progress)).collect()
+        })
+    }
+
+    /// Deals the lanes to the threads, contiguous runs each: threads then meet once a block instead of in every layer.
+    /// What `work` returns for each lane comes back in the lanes' order.
+    fn on_groups_of_lanes<T: Send>(
         &self,
+        windows: Windows,
+        work: impl Fn(Range<usize>) -> Result<Vec<T>, Error> + Sync,
+    ) -> Result<Vec<T>, Error> {
+        let (n_lanes, n_groups) = (windows.n_lanes, rayon::current_num_threads().min(windows.n_lanes));
+        let groups = (0..n_groups).into_par_iter().with_max_len(1).map(|group| {
+            let first = |group: usize| n_lanes * group / n_groups;
+            work(first(group)..first(group + 1))
+        });
+        Ok(groups.collect::<Result<Vec<Vec<T>>, Error>>()?.into_iter().flatten().collect())
+    }
+
+    fn encode_lane(
+        &self,
+        engine: &mut Engine<'_>,
         tokens: &[u32],
         windows: Windows,
-        mut progress: Share<'_>,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        let mut engine = Engine::new(self.model, self.output, self.kernels, 1, windows.tokens_a_window);
-        (0..windows.n_lanes)
-            .map(|lane| {
-                let mut encoder = Encoder::new();
-                for window in tokens[windows.lane(lane)].chunks(windows.tokens_a_window) {
-                    engine.reset(0);
-                    self.encode_window(&mut engine, window, &mut encoder, &mut progress)?;
-                }
-                Ok(encoder.finish())
-            })
-            .collect()
+        progress: &Share<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let mut encoder = Encoder::new();
+        for window in tokens.chunks(windows.tokens_a_window) {
+            engine.reset(0);
+            self.encode_window(engine, window, &mut encoder, progress)?;
+        }
+        Ok(encoder.finish())
     }
 
     fn encode_window(
@@ -91,7 +109,7 @@ impl Coder<'_> {
         engine: &mut Engine<'_>,
         window: &[u32],
         encoder: &mut Encoder,
-        progress: &mut Share<'_>,
+        progress: &Share<'_>,
     ) -> Result<(), Error> {
         // Row i of the model's input is the token before token i of the window.
         let inputs: Vec<u32> = [self.start_token].into_iter().chain(window.iter().copied()).collect();
@@ -126,21 +144,28 @@ impl Coder<'_> {
             .collect()
     }
 
-    /// Gives back the tokens: all lanes step by step together, so that each step runs the model on many rows.
-    pub(crate) fn decode(
+    /// Gives back the tokens. The lanes of a group go step by step together, so that each step runs the model on many rows.
+    pub(crate) fn decode(&self, streams: &[&[u8]], windows: Windows, progress: &Share<'_>) -> Result<Vec<u32>, Error> {
+        let lanes = self.on_groups_of_lanes(windows, |lanes| self.decode_lanes(streams, lanes, windows, progress))?;
+        Ok(lanes.concat())
+    }
+
+    fn decode_lanes(
         &self,
         streams: &[&[u8]],
+        lanes: Range<usize>,
         windows: Windows,
-        mut progress: Share<'_>,
-    ) -> Result<Vec<u32>, Error> {
+        progress: &Share<'_>,
+    ) -> Result<Vec<Vec<u32>>, Error> {
         let n_symbols = self.output.n_symbols();
-        let mut engine = Engine::new(self.model, self.output, self.kernels, windows.n_lanes, windows.tokens_a_window);
-        let mut lanes: Vec<Lane<'_>> = streams
-            .iter()
+        let mut engine = Engine::new(self.model, self.output, self.kernels, lanes.len(), windows.tokens_a_window);
+        let streams = streams.get(lanes.clone()).unwrap_or_default();
+        let mut lanes: Vec<Lane<'_>> = lanes
+            .zip(streams)
             .enumerate()
-            .map(|(i, stream)| Lane {
-                sequence: i,
-                n_tokens: windows.lane(i).len(),
+            .map(|(sequence, (lane, stream))| Lane {
+                sequence,
+                n_tokens: windows.lane(lane).len(),
                 tokens: Vec::new(),
                 input: [self.start_token],
                 decoder: Decoder::new(stream),
@@ -163,19 +188,18 @@ impl Coder<'_> {
             let batch: Vec<Segment<'_>> =
                 active.iter().map(|lane| Segment { sequence: lane.sequence, tokens: &lane.input }).collect();
             let logits = engine.forward(&batch)?;
-            let n_active = active.len();
-            active
-                .into_par_iter()
-                .zip(logits.par_chunks_exact(n_symbols))
-                .try_for_each(|(lane, logits)| lane.step(self, logits))?;
-            progress.advance(n_active);
+            for (lane, logits) in active.iter_mut().zip(logits.chunks_exact(n_symbols)) {
+                lane.step(self, logits)?;
+            }
+            progress.advance(active.len());
         }
-        let mut tokens = Vec::with_capacity(windows.n_tokens);
-        for lane in lanes {
-            lane.decoder.finish().map_err(|e| Error::corrupt_block(e.to_string()))?;
-            tokens.extend(lane.tokens);
-        }
-        Ok(tokens)
+        lanes
+            .into_iter()
+            .map(|lane| {
+                lane.decoder.finish().map_err(|e| Error::corrupt_block(e.to_string()))?;
+                Ok(lane.tokens)
+            })
+            .collect()
     }
 }
 

@@ -1,4 +1,5 @@
 //! What the integration tests share.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::io::Cursor;
 use std::sync::Arc;
