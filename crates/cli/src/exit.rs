@@ -22,21 +22,37 @@ impl std::error::Error for UsageError {}
 
 /// Prints the error and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
-    let code = code(error);
+    let (code, message) = (code(error), message(error));
     if json {
-        println!("{}", json!({ "error": format!("{error:#}"), "exit_code": code }));
+        println!("{}", json!({ "error": message, "exit_code": code }));
     }
-    eprintln!("lmgc: {error:#}");
+    eprintln!("lmgc: {message}");
     ExitCode::from(code)
 }
 
+/// The error and its causes, without those that the message before them has quoted already.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !message.contains(&cause) {
+            let separator = if message.is_empty() { "" } else { ": " };
+            message = format!("{message}{separator}{cause}");
+        }
+    }
+    message
+}
+
 fn code(error: &anyhow::Error) -> u8 {
+    use lmgc_codec::Error as Codec;
     use lmgc_tokens::Error as Tokens;
     for cause in error.chain() {
-        if cause.is::<UsageError>() {
+        let bad_flag = |error: &Codec| {
+            matches!(error, Codec::WindowTooLong { .. } | Codec::WindowTooShort { .. } | Codec::ModelRequired)
+        };
+        if cause.is::<UsageError>() || cause.downcast_ref::<Codec>().is_some_and(bad_flag) {
             return USAGE;
         }
-        if cause.downcast_ref::<lmgc_codec::Error>().is_some_and(lmgc_codec::Error::is_bad_input) {
+        if cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input) {
             return BAD_INPUT;
         }
         let bad_tokens = |error: &Tokens| {
@@ -54,4 +70,20 @@ fn code(error: &anyhow::Error) -> u8 {
         }
     }
     FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_quoted_once() {
+        let io = std::io::Error::other("the disk is gone");
+        let error = lmgc_codec::Error::File { action: "read", path: "x".into(), source: io };
+        let error = Err::<(), _>(error).context("while trying").unwrap_err();
+        assert_eq!(message(&error), "while trying: cannot read x: the disk is gone");
+        assert_eq!(code(&error), FAILURE);
+    }
 }

@@ -40,6 +40,11 @@ impl Level {
         (1..=9).contains(&level).then_some(Self(level))
     }
 
+    /// The number.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
     fn zstd(self) -> i32 {
         [1, 2, 3, 5, 7, 9, 12, 15, 19][usize::from(self.0) - 1]
     }

@@ -3,6 +3,7 @@
 //! llama.cpp's converter reorders the rows of the query and key projections so that rotary pairs lie side by side; here
 //! they are put back into Hugging Face's order (pairs half a head apart), so that both sources give one fingerprint.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -34,7 +35,7 @@ impl Model {
     pub fn from_gguf_reader<R: Read + Seek>(reader: &mut R, gguf: &GgufFile) -> Result<Self, Error> {
         let config = read_config(gguf)?;
         config.validate()?;
-        let mut loader = Loader { reader, gguf };
+        let mut loader = Loader { reader, gguf, n_read: 0 };
         let (d, d_ffn, vocab) = (config.d_model, config.d_ffn, config.vocab_size);
         let AttentionShape { n_heads, n_kv_heads, head_dim } = config.attention;
         let (q_len, kv_len) = (config.attention.q_len(), config.attention.kv_len());
@@ -59,6 +60,9 @@ impl Model {
             Some(_) => Some(loader.matrix("output.weight", [vocab, d])?),
             None => None,
         };
+        if loader.n_read != gguf.tensors.len() {
+            return Err(left_over(&config, gguf));
+        }
         Self::new(config, Weights { embedding, layers, final_norm, output })
     }
 }
@@ -137,6 +141,24 @@ fn pairs_half_apart(matrix: &QuantMatrix, n_heads: usize, head_dim: usize) -> Qu
 struct Loader<'a, R> {
     reader: &'a mut R,
     gguf: &'a GgufFile,
+    n_read: usize,
+}
+
+/// The error for a tensor that this architecture does not use: the model would run, but give other probabilities.
+fn left_over(config: &LlamaConfig, gguf: &GgufFile) -> Error {
+    let parts =
+        ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"];
+    let layers = (0..config.n_layers).flat_map(|i| parts.map(|part| format!("blk.{i}.{part}.weight")));
+    let known: HashSet<String> = ["token_embd.weight", "output_norm.weight", "output.weight"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(layers)
+        .collect();
+    let name = gguf.tensors.iter().map(|tensor| &tensor.name).find(|&name| !known.contains(name));
+    Error::Tensor {
+        name: name.cloned().unwrap_or_default(),
+        problem: "is not used by the architecture llama as run here: this model needs a newer lmgc".to_owned(),
+    }
 }
 
 impl<R: Read + Seek> Loader<'_, R> {
@@ -155,6 +177,7 @@ impl<R: Read + Seek> Loader<'_, R> {
         if bytes.len() as u64 != tensor.len {
             return Err(fail(format!("ends after {} of {} bytes", bytes.len(), tensor.len)));
         }
+        self.n_read += 1;
         Ok((tensor, bytes))
     }
 

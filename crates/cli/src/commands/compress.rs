@@ -104,7 +104,7 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
                         "mask": args.mask.to_string(),
                     })
                 } else {
-                    json!({ "level": args.level.level() })
+                    json!({ "level": args.level.level().and_then(Level::new).unwrap_or_default().get() })
                 },
                 "file_format": report.file_format,
                 "n_tensors": report.n_tensors,

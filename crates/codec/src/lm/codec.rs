@@ -202,6 +202,12 @@ impl BlockCodec for LmCodec {
             );
             return Err(Error::corrupt_block(what));
         }
+        if self.settings.mask == Mask::None && !payload.extra_ids.is_empty() {
+            return Err(Error::corrupt_block("extra tokens where every token is allowed"));
+        }
+        if payload.source == Source::TokenIds && !payload.side.is_empty() {
+            return Err(Error::corrupt_block("token exceptions for tokens that are not made from bytes"));
+        }
         let output = match self.settings.mask {
             Mask::None => self.full_output(),
             Mask::Alphabet => self

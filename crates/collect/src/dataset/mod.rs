@@ -45,7 +45,7 @@ impl DatasetName {
             Self::Digits => match n_classes {
                 None | Some(digits::N_CLASSES) => Ok(Box::new(Digits::new())),
                 Some(n) => Err(Error::InvalidOption {
-                    option: "--n-classes",
+                    option: "--classes",
                     value: n.to_string(),
                     problem: "`digits` always has 10 classes; leave the option out".to_owned(),
                 }),
@@ -136,6 +136,6 @@ mod tests {
     fn digits_refuses_another_number_of_classes() {
         assert!(DatasetName::Digits.open(None, 0, Some(10)).is_ok());
         let message = DatasetName::Digits.open(None, 0, Some(20)).err().unwrap().to_string();
-        assert!(message.contains("--n-classes = 20"), "{message}");
+        assert!(message.contains("--classes = 20"), "{message}");
     }
 }

@@ -106,7 +106,7 @@ impl Synthetic {
     pub fn new(seed: u64, n_classes: usize) -> Result<Self, Error> {
         if !(2..=MAX_N_CLASSES).contains(&n_classes) {
             return Err(Error::InvalidOption {
-                option: "--n-classes",
+                option: "--classes",
                 value: n_classes.to_string(),
                 problem: format!("`synthetic` has between 2 and {MAX_N_CLASSES} classes"),
             });
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn class_counts_outside_the_range_are_refused() {
         for n in [0, 1, 1001] {
-            assert!(Synthetic::new(0, n).unwrap_err().to_string().starts_with("--n-classes"));
+            assert!(Synthetic::new(0, n).unwrap_err().to_string().starts_with("--classes"));
         }
         assert_eq!(Synthetic::new(0, 200).unwrap().n_classes(), 200);
     }
