@@ -1,0 +1,8 @@
+//! The `lmgc` program as people run it: a process, its files, its messages and its exit codes.
+
+mod errors;
+mod files;
+mod gradients;
+mod lm;
+mod reports;
+mod sandbox;
