@@ -68,7 +68,7 @@ pub(crate) struct Collect {
     /// Network: convnet
     #[arg(long)]
     pub(crate) arch: Architecture,
-    /// Directory for results: DIR/<dataset>-<arch>/<tag>/grads/grad_00000400.safetensors
+    /// Directory for results: `DIR/<dataset>-<arch>/<tag>/grads/grad_00000400.safetensors`
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Directory of the data set's files; the embedded data sets need none

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use crate::terminal::Channel;
+
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 const BAD_INPUT: u8 = 3;
@@ -24,7 +26,7 @@ impl std::error::Error for UsageError {}
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let (code, message) = (code(error), message(error));
     if json {
-        println!("{}", json!({ "error": message, "exit_code": code }));
+        Channel::Out.line(json!({ "error": message, "exit_code": code }));
     }
     eprintln!("lmgc: {message}");
     ExitCode::from(code)
@@ -47,9 +49,20 @@ fn code(error: &anyhow::Error) -> u8 {
     use lmgc_tokens::Error as Tokens;
     for cause in error.chain() {
         let bad_flag = |error: &Codec| {
-            matches!(error, Codec::WindowTooLong { .. } | Codec::WindowTooShort { .. } | Codec::ModelRequired)
+            matches!(
+                error,
+                Codec::WindowTooLong { .. }
+                    | Codec::WindowTooShort { .. }
+                    | Codec::ModelRequired
+                    | Codec::OutputIsInput { .. }
+            )
         };
-        if cause.is::<UsageError>() || cause.downcast_ref::<Codec>().is_some_and(bad_flag) {
+        let bad_option = |error: &lmgc_collect::Error| matches!(error, lmgc_collect::Error::InvalidOption { .. });
+        if cause.is::<UsageError>()
+            || cause.downcast_ref::<Codec>().is_some_and(bad_flag)
+            || cause.downcast_ref().is_some_and(bad_option)
+            || matches!(cause.downcast_ref(), Some(Tokens::TooFewSources { .. }))
+        {
             return USAGE;
         }
         if cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input) {
@@ -62,8 +75,7 @@ fn code(error: &anyhow::Error) -> u8 {
                     | Tokens::CorruptSide(_)
                     | Tokens::Dataset(_)
                     | Tokens::TokenizerMismatch { .. }
-                    | Tokens::Tensors(_)
-            )
+            ) || matches!(error, Tokens::Tensors(error) if !matches!(error, lmgc_tensors::Error::Io(_)))
         };
         if cause.downcast_ref::<Tokens>().is_some_and(bad_tokens) {
             return BAD_INPUT;

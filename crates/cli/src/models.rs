@@ -7,6 +7,17 @@ use lmgc_codec::lm::LanguageModel;
 use lmgc_codec::{Error, ModelSource};
 use lmgc_model::store;
 
+/// What files call a model: a name of the store as it is, a path by its last part without the ending. The directories would say
+/// nothing on another machine.
+pub(crate) fn model_name(model: &str) -> String {
+    let path = Path::new(model);
+    if store::is_path(model) {
+        path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    } else {
+        model.to_owned()
+    }
+}
+
 /// Finds models, and keeps the last one for the next file.
 pub(crate) struct Models {
     /// `--model`, which goes before the name in a file.
@@ -32,12 +43,7 @@ impl Models {
         {
             return Ok(found.clone());
         }
-        // A file's own name says more than a path that is another one elsewhere.
-        let name = if Path::new(model).components().count() > 1 {
-            path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
-        } else {
-            model.to_owned()
-        };
+        let name = model_name(model);
         let found = Arc::new(LanguageModel::from_gguf(&name, path)?);
         *loaded = Some((model.to_owned(), found.clone()));
         Ok(found)

@@ -1,9 +1,12 @@
 //! What people see while they wait.
 
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lmgc_codec::files::STANDARD_STREAM;
 use lmgc_codec::{Progress, Stage};
 
 use crate::args::Common;
@@ -76,9 +79,46 @@ pub(crate) fn bytes(n: u64) -> String {
     indicatif::HumanBytes(n).to_string()
 }
 
+/// Where results are told: standard output, unless the data themselves go there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channel {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Channel {
+    /// The channel beside an output of this name.
+    pub(crate) fn beside(output: &Path) -> Self {
+        if output.as_os_str() == STANDARD_STREAM { Self::Err } else { Self::Out }
+    }
+
+    /// Prints a line. A reader that has gone away (`| head`) ends the program quietly.
+    pub(crate) fn line(self, line: impl std::fmt::Display) {
+        let written = match self {
+            Self::Out => writeln!(io::stdout(), "{line}"),
+            Self::Err => writeln!(io::stderr(), "{line}"),
+        };
+        if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            std::process::exit(0);
+        }
+    }
+}
+
 /// Says something to people, unless only JSON or nothing is wanted.
 pub(crate) fn say(common: &Common, line: impl AsRef<str>) {
+    say_on(Channel::Out, common, line);
+}
+
+/// As [`say`], on a given channel.
+pub(crate) fn say_on(channel: Channel, common: &Common, line: impl AsRef<str>) {
     if !common.quiet && !common.json {
-        println!("{}", line.as_ref());
+        channel.line(line.as_ref());
     }
+}
+
+/// "1 file", "2 files".
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }

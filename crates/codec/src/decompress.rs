@@ -114,7 +114,7 @@ pub(crate) fn decode_blocks<R: Read>(
     mut sink: impl FnMut(&StreamMap, &BlockInfo, &[u8]) -> Result<(), Error>,
 ) -> Result<DecompressReport, Error> {
     let mut reader = Reader::new(input)?;
-    let decoders = Decoders::new(reader.header(), models)?;
+    let mut decoders = Decoders::new(reader.header())?;
     let map = StreamMap::new(reader.header());
     let raw_bytes = reader.header().original_len;
     progress.begin(stage, raw_bytes);
@@ -128,6 +128,7 @@ pub(crate) fn decode_blocks<R: Read>(
                 break;
             };
             let codec = CodecId::from_number(info.codec)?;
+            decoders.prepare(codec, models)?;
             batch.push((info, codec, payload));
             if codec == CodecId::Lm {
                 break;
@@ -166,7 +167,7 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
     let map = StreamMap::new(reader.header());
     let found = reader.header().tensors.iter().position(|tensor| tensor.name == name);
     let wanted = found.ok_or_else(|| Error::NoSuchTensor { name: name.to_owned() })?;
-    let decoders = Decoders::new(reader.header(), models)?;
+    let mut decoders = Decoders::new(reader.header())?;
     // An empty tensor has no run.
     let Some(run) = map.runs().iter().find(|run| run.tensor == Some(wanted)) else { return Ok(0) };
     let (start, end) = (run.stream_offset, run.stream_offset + run.len);
@@ -176,7 +177,9 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
             continue;
         }
         let payload = reader.read_block(&info)?;
-        let bytes = decoders.decode(CodecId::from_number(info.codec)?, &info, &payload, &NoProgress)?;
+        let codec = CodecId::from_number(info.codec)?;
+        decoders.prepare(codec, models)?;
+        let bytes = decoders.decode(codec, &info, &payload, &NoProgress)?;
         let from = start.saturating_sub(info.stream_offset) as usize;
         let to = (end.min(block_end) - info.stream_offset) as usize;
         output.write_all(&bytes[from..to])?;
@@ -186,18 +189,36 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
 
 /// The codecs that a file needs.
 pub(crate) struct Decoders {
+    needed: Option<(ModelRecord, LmSettings)>,
     lm: Option<LmCodec>,
 }
 
 impl Decoders {
-    /// Loads the file's model, if it names one.
-    pub(crate) fn new(header: &Header, models: &dyn ModelSource) -> Result<Self, Error> {
-        let Some(record) = &header.model else { return Ok(Self { lm: None }) };
+    /// Reads what a file's header says of its language model.
+    pub(crate) fn new(header: &Header) -> Result<Self, Error> {
+        let Some(record) = &header.model else { return Ok(Self { needed: None, lm: None }) };
         crate::lm::check_revision(record)?;
-        let settings = LmSettings::read_from(&header.settings)?;
+        Ok(Self { needed: Some((record.clone(), LmSettings::read_from(&header.settings)?)), lm: None })
+    }
+
+    /// Loads the language model before the first block that needs it.
+    pub(crate) fn prepare(&mut self, codec: CodecId, models: &dyn ModelSource) -> Result<(), Error> {
+        if codec != CodecId::Lm || self.lm.is_some() {
+            return Ok(());
+        }
+        let (record, settings) =
+            self.needed.as_ref().ok_or_else(|| Error::corrupt_block("an lm block in a file that names no model"))?;
         let model = models.model(record)?;
         model.check(record)?;
-        Ok(Self { lm: Some(LmCodec::new(model, settings, models.kernels())?) })
+        let lm = LmCodec::new(model, *settings, models.kernels()).map_err(|error| match error {
+            // The window comes from the file here, not from a flag.
+            Error::WindowTooLong { .. } | Error::WindowTooShort { .. } => {
+                Error::corrupt_block(format!("the header's window of {} tokens does not fit", settings.window_tokens))
+            }
+            other => other,
+        })?;
+        self.lm = Some(lm);
+        Ok(())
     }
 
     pub(crate) fn decode(
@@ -212,9 +233,7 @@ impl Decoders {
             CodecId::Zstd => &Zstd { level: 1 },
             CodecId::SplitZstd => &SplitZstd { level: 1 },
             CodecId::Gzip => &Gzip { level: 1 },
-            CodecId::Lm => {
-                self.lm.as_ref().ok_or_else(|| Error::corrupt_block("an lm block in a file that names no model"))?
-            }
+            CodecId::Lm => self.lm.as_ref().ok_or_else(|| Error::corrupt_block("an lm block without a model"))?,
         };
         let raw_len = usize::try_from(info.raw_len)
             .map_err(|_| Error::corrupt_block("a block is larger than this machine's memory"))?;

@@ -23,6 +23,12 @@ pub enum Error {
         /// The output.
         path: PathBuf,
     },
+    /// The output is the input.
+    #[error("{} is the input itself, and inputs are kept: give another name with -o", path.display())]
+    OutputIsInput {
+        /// The file.
+        path: PathBuf,
+    },
     /// The name of an input does not say what to call the output.
     #[error("{} does not end in .lmgc: name the output with -o", path.display())]
     NoOutputName {

@@ -37,6 +37,14 @@ impl Place {
         if path.as_os_str() == STANDARD_STREAM { Self::Standard } else { Self::File(path.to_owned()) }
     }
 
+    /// The path, or `-`.
+    pub fn as_path(&self) -> &Path {
+        match self {
+            Self::Standard => Path::new(STANDARD_STREAM),
+            Self::File(path) => path,
+        }
+    }
+
     /// The compressed file's place when none is named: IN.lmgc, or standard output for standard input.
     pub fn compressed(&self) -> Self {
         match self {
@@ -95,7 +103,7 @@ pub fn compress_file(
     verify: bool,
     files: &FileOptions<'_>,
 ) -> Result<CompressReport, Error> {
-    check_output(output, files.force)?;
+    check_output(input, output, files.force)?;
     let mut source = open_seekable(input)?;
     let mut target = Output::create(output)?;
     let report = compress(&mut source, &mut BufWriter::new(target.file()), options, files.progress)?;
@@ -112,7 +120,7 @@ pub fn compress_file(
 /// # Errors
 /// As [`decompress`]; [`Error::OutputExists`] without `force`.
 pub fn decompress_file(input: &Place, output: &Place, files: &FileOptions<'_>) -> Result<DecompressReport, Error> {
-    check_output(output, files.force)?;
+    check_output(input, output, files.force)?;
     let source = open(input)?;
     let mut target = Output::create(output)?;
     let report = decompress(source, target.file(), files.models, files.progress)?;
@@ -125,7 +133,7 @@ pub fn decompress_file(input: &Place, output: &Place, files: &FileOptions<'_>) -
 /// # Errors
 /// As [`decompress_file`]; [`Error::NoSuchTensor`].
 pub fn decompress_tensor(input: &Place, name: &str, output: &Place, files: &FileOptions<'_>) -> Result<u64, Error> {
-    check_output(output, files.force)?;
+    check_output(input, output, files.force)?;
     let source = open_seekable(input)?;
     let mut target = Output::create(output)?;
     let len = crate::decompress::tensor(source, name, target.file(), files.models)?;
@@ -161,9 +169,16 @@ pub fn inspect_file(input: &Place) -> Result<Inspection, Error> {
     inspect(open_seekable(input)?)
 }
 
-fn check_output(output: &Place, force: bool) -> Result<(), Error> {
-    match output {
-        Place::File(path) if !force && path.exists() => Err(Error::OutputExists { path: path.clone() }),
+/// Refuses an output that would replace the input, or anything else without `force`.
+fn check_output(input: &Place, output: &Place, force: bool) -> Result<(), Error> {
+    let Place::File(path) = output else { return Ok(()) };
+    let same = |input: &Path| match (input.canonicalize(), path.canonicalize()) {
+        (Ok(input), Ok(output)) => input == output,
+        _ => false,
+    };
+    match input {
+        Place::File(input) if same(input) => Err(Error::OutputIsInput { path: path.clone() }),
+        _ if !force && path.is_file() => Err(Error::OutputExists { path: path.clone() }),
         _ => Ok(()),
     }
 }
@@ -200,41 +215,70 @@ fn open_seekable(input: &Place) -> Result<BufReader<File>, Error> {
 
 /// An output that exists under its name only once it is finished.
 enum Output {
-    File { temporary: NamedTempFile, path: PathBuf },
-    Standard(File),
+    File {
+        temporary: NamedTempFile,
+        path: PathBuf,
+    },
+    /// Standard output, a device or a pipe: written to, never replaced.
+    Stream {
+        spool: File,
+        place: Place,
+    },
 }
 
 impl Output {
     fn create(place: &Place) -> Result<Self, Error> {
-        match place {
-            Place::Standard => Ok(Self::Standard(tempfile::tempfile()?)),
-            Place::File(path) => {
-                let directory = match path.parent() {
-                    Some(parent) if !parent.as_os_str().is_empty() => parent,
-                    _ => Path::new("."),
-                };
-                let temporary = usual_permissions(tempfile::Builder::new().prefix(".lmgc-").suffix(".tmp"))
-                    .tempfile_in(directory)
-                    .map_err(|source| Error::File { action: "write", path: path.clone(), source })?;
-                Ok(Self::File { temporary, path: path.clone() })
+        let Place::File(path) = place else {
+            return Ok(Self::Stream { spool: tempfile::tempfile()?, place: place.clone() });
+        };
+        let fail = |source| Error::File { action: "write", path: path.clone(), source };
+        // The target of a symbolic link is replaced, not the link.
+        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => return Err(fail(io::ErrorKind::IsADirectory.into())),
+            Ok(metadata) if !metadata.is_file() => {
+                return Ok(Self::Stream { spool: tempfile::tempfile()?, place: place.clone() });
             }
+            _ => {}
         }
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        // The error itself would name the temporary file.
+        let temporary = usual_permissions(tempfile::Builder::new().prefix(".lmgc-").suffix(".tmp"))
+            .tempfile_in(directory)
+            .map_err(|error| Error::File {
+                action: "write into directory",
+                path: directory.to_owned(),
+                source: error.kind().into(),
+            })?;
+        Ok(Self::File { temporary, path })
     }
 
     fn file(&mut self) -> &mut File {
         match self {
             Self::File { temporary, .. } => temporary.as_file_mut(),
-            Self::Standard(file) => file,
+            Self::Stream { spool, .. } => spool,
         }
     }
 
     fn finish(self, force: bool) -> Result<(), Error> {
         match self {
-            Self::Standard(mut file) => {
-                file.seek(SeekFrom::Start(0))?;
-                let mut stdout = io::stdout().lock();
-                io::copy(&mut file, &mut stdout)?;
-                stdout.flush()?;
+            Self::Stream { mut spool, place } => {
+                spool.seek(SeekFrom::Start(0))?;
+                let mut stream: Box<dyn Write> = match &place {
+                    Place::Standard => Box::new(io::stdout().lock()),
+                    Place::File(path) => {
+                        Box::new(File::options().write(true).open(path).map_err(|source| Error::File {
+                            action: "write",
+                            path: path.clone(),
+                            source,
+                        })?)
+                    }
+                };
+                io::copy(&mut spool, &mut stream)?;
+                stream.flush()?;
                 Ok(())
             }
             Self::File { temporary, path } => {
@@ -269,7 +313,7 @@ fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> 
 /// [`Error::OutputExists`] without `force`; where writing fails.
 pub fn write_atomically(path: &Path, bytes: &[u8], force: bool) -> Result<(), Error> {
     let place = Place::new(path);
-    check_output(&place, force)?;
+    check_output(&Place::Standard, &place, force)?;
     let mut target = Output::create(&place)?;
     target.file().write_all(bytes)?;
     target.finish(force)

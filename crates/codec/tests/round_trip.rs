@@ -102,7 +102,8 @@ fn several_blocks_and_many_lanes() {
 #[test]
 fn threads_and_instruction_sets_give_the_same_file_and_read_each_others() {
     let tiny = TinyModel::default();
-    let original = gradient_like(10, 1500);
+    // Two lanes.
+    let original = gradient_like(10, 2000);
     let settings = LmSettings { window_tokens: 256, ..Default::default() };
     let mut files = Vec::new();
     for isa in lmgc_model::Kernels::available() {

@@ -44,17 +44,19 @@ pub fn model_file(name: &str) -> Result<PathBuf, Error> {
     Ok(root()?.join("models").join(name).join("model.gguf"))
 }
 
-/// The GGUF file for `--model`: a path where it looks like one (a separator, or an ending `.gguf`), else a name in the
-/// store.
+/// Whether `--model` names a file rather than a model of the store: it has a separator, or an ending of a model file.
+pub fn is_path(model: &str) -> bool {
+    let path = Path::new(model);
+    let ending = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf") || e.eq_ignore_ascii_case("json"));
+    path.components().count() > 1 || ending
+}
+
+/// The GGUF file for `--model`: a path where it looks like one ([`is_path`]), else a name in the store.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the store lacks it; the error names what to do. A path is not checked here.
 pub fn resolve(model: &str) -> Result<PathBuf, Error> {
-    let path = Path::new(model);
-    if path.components().count() > 1 || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
-        return Ok(path.to_owned());
-    }
-    resolve_name(model)
+    if is_path(model) { Ok(PathBuf::from(model)) } else { resolve_name(model) }
 }
 
 /// The GGUF file of a model of the store, for a name that comes from a file and may be anything.

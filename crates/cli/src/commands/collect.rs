@@ -2,7 +2,7 @@ use lmgc_collect::{CollectOptions, StepReport, collect};
 use serde_json::json;
 
 use crate::args::{Collect, Common};
-use crate::terminal::{bar, say};
+use crate::terminal::{Channel, bar, say};
 
 pub(crate) fn run(args: &Collect, common: &Common) -> anyhow::Result<()> {
     let mut options = CollectOptions::new(args.dataset, args.arch, &args.out);
@@ -28,33 +28,27 @@ pub(crate) fn train(options: &CollectOptions, common: &Common) -> anyhow::Result
         bar.set_position(report.step);
         bar.set_message(format!("loss {:.4}, {:.0} images/s", report.loss, report.images_per_s));
         if let (true, Some(file)) = (common.json, &report.gradient_file) {
-            println!(
-                "{}",
-                json!({
-                    "gradient_file": file,
-                    "step": report.step,
-                    "epoch": report.epoch,
-                    "loss": report.loss,
-                    "learning_rate": report.learning_rate,
-                })
-            );
+            Channel::Out.line(json!({
+                "gradient_file": file,
+                "step": report.step,
+                "epoch": report.epoch,
+                "loss": report.loss,
+                "learning_rate": report.learning_rate,
+            }));
         }
     });
     bar.finish_and_clear();
     let summary = summary?;
     if common.json {
-        println!(
-            "{}",
-            json!({
-                "n_steps": summary.n_steps,
-                "n_parameter_values": summary.n_parameter_values,
-                "final_loss": summary.final_loss,
-                "n_test": summary.n_test,
-                "n_test_correct": summary.n_test_correct,
-                "seconds": summary.seconds,
-                "gradient_files": summary.gradient_files,
-            })
-        );
+        Channel::Out.line(json!({
+            "n_steps": summary.n_steps,
+            "n_parameter_values": summary.n_parameter_values,
+            "final_loss": summary.final_loss,
+            "n_test": summary.n_test,
+            "n_test_correct": summary.n_test_correct,
+            "seconds": summary.seconds,
+            "gradient_files": summary.gradient_files,
+        }));
     }
     say(
         common,

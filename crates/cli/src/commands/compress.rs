@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{Common, Compress, TextFormat};
 use crate::exit::UsageError;
 use crate::models::Models;
-use crate::terminal::{Bars, bytes, rough_duration};
+use crate::terminal::{Bars, Channel, bytes, rough_duration};
 
 /// Jobs shorter than this are not announced.
 const ANNOUNCE_FROM_SECONDS: f64 = 5.0;
@@ -25,6 +25,9 @@ pub(crate) fn bytes_per_group(text: &TextFormat) -> anyhow::Result<BytesPerGroup
 pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
     if args.output.is_some() && args.inputs.len() > 1 {
         return Err(UsageError("-o takes one input: without it, each IN becomes IN.lmgc".to_owned()).into());
+    }
+    if args.model.is_some() && args.codec != CodecName::One(CodecId::Lm) {
+        return Err(UsageError(format!("--model is for --codec lm, not for --codec {}", args.codec)).into());
     }
     let models = Models::new(args.model.as_deref());
     let settings = LmSettings {
@@ -89,37 +92,35 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
     let rate = (report.raw_bytes > 0).then(|| report.rate_percent());
     if common.json {
         let lm = args.codec == CodecName::One(CodecId::Lm);
-        println!(
-            "{}",
-            json!({
-                "input": input.to_string(),
-                "output": output.to_string(),
-                "codec": args.codec.to_string(),
-                "settings": if lm {
-                    json!({
-                        "model": args.model,
-                        "format": args.text.format.to_string(),
-                        "bytes_per_group": args.text.bytes_per_group,
-                        "window": args.window,
-                        "mask": args.mask.to_string(),
-                    })
-                } else {
-                    json!({ "level": args.level.level().and_then(Level::new).unwrap_or_default().get() })
-                },
-                "file_format": report.file_format,
-                "n_tensors": report.n_tensors,
-                "raw_bytes": report.raw_bytes,
-                "compressed_bytes": report.compressed_bytes,
-                "rate_percent": rate,
-                "bits_per_value": bits_per_value,
-                "n_blocks": report.n_blocks,
-                "n_tokens": report.n_tokens,
-                "seconds": seconds,
-                "round_trip": !args.no_verify,
-                "note": report.note,
-                "version": env!("CARGO_PKG_VERSION"),
-            })
-        );
+        let channel = Channel::beside(output.as_path());
+        channel.line(json!({
+            "input": input.to_string(),
+            "output": output.to_string(),
+            "codec": args.codec.to_string(),
+            "settings": if lm {
+                json!({
+                    "model": args.model,
+                    "format": args.text.format.to_string(),
+                    "bytes_per_group": args.text.bytes_per_group,
+                    "window": args.window,
+                    "mask": args.mask.to_string(),
+                })
+            } else {
+                json!({ "level": args.level.level().and_then(Level::new).unwrap_or_default().get() })
+            },
+            "file_format": report.file_format,
+            "n_tensors": report.n_tensors,
+            "raw_bytes": report.raw_bytes,
+            "compressed_bytes": report.compressed_bytes,
+            "rate_percent": rate,
+            "bits_per_value": bits_per_value,
+            "n_blocks": report.n_blocks,
+            "n_tokens": report.n_tokens,
+            "seconds": seconds,
+            "round_trip": !args.no_verify,
+            "note": report.note,
+            "version": env!("CARGO_PKG_VERSION"),
+        }));
     }
     if common.quiet || common.json {
         return;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::args::{Common, Decompress};
 use crate::exit::UsageError;
 use crate::models::Models;
-use crate::terminal::{Bars, bytes};
+use crate::terminal::{Bars, Channel, bytes};
 
 pub(crate) fn run(args: &Decompress, common: &Common) -> anyhow::Result<()> {
     if args.output.is_some() && args.inputs.len() > 1 {
@@ -26,15 +26,12 @@ pub(crate) fn run(args: &Decompress, common: &Common) -> anyhow::Result<()> {
         }
         .with_context(|| format!("{input}"))?;
         if common.json {
-            println!(
-                "{}",
-                json!({
-                    "input": input.to_string(),
-                    "output": output.to_string(),
-                    "tensor": args.tensor,
-                    "raw_bytes": raw_bytes,
-                })
-            );
+            Channel::beside(output.as_path()).line(json!({
+                "input": input.to_string(),
+                "output": output.to_string(),
+                "tensor": args.tensor,
+                "raw_bytes": raw_bytes,
+            }));
         } else if !common.quiet {
             eprintln!("{input}: {} -> {output}", bytes(raw_bytes));
         }

@@ -15,7 +15,7 @@ use super::compress::default_lm;
 use crate::args::{Common, Demo};
 use crate::models::Models;
 use crate::table;
-use crate::terminal::{Bars, bytes, rough_duration, say};
+use crate::terminal::{Bars, Channel, bytes, rough_duration, say};
 
 /// One line of the demo's table.
 struct Measurement {
@@ -144,21 +144,18 @@ fn tell(measurements: &[Measurement], sample: &[u8], common: &Common) {
             tokens_per_s(m.decompress_seconds),
         ]);
         if common.json {
-            println!(
-                "{}",
-                json!({
-                    "input": "demo sample",
-                    "codec": m.codec,
-                    "raw_bytes": raw_bytes,
-                    "compressed_bytes": m.compressed_bytes,
-                    "rate_percent": rate_percent,
-                    "bits_per_value": bits_per_value,
-                    "compress_mb_per_s": mb_per_s(m.compress_seconds),
-                    "decompress_mb_per_s": mb_per_s(m.decompress_seconds),
-                    "n_tokens": m.n_tokens,
-                    "round_trip": true,
-                })
-            );
+            Channel::Out.line(json!({
+                "input": "demo sample",
+                "codec": m.codec,
+                "raw_bytes": raw_bytes,
+                "compressed_bytes": m.compressed_bytes,
+                "rate_percent": rate_percent,
+                "bits_per_value": bits_per_value,
+                "compress_mb_per_s": mb_per_s(m.compress_seconds),
+                "decompress_mb_per_s": mb_per_s(m.decompress_seconds),
+                "n_tokens": m.n_tokens,
+                "round_trip": true,
+            }));
         }
     }
     say(common, "");

@@ -4,7 +4,7 @@ use lmgc_codec::files::{Place, inspect_file};
 
 use crate::args::{Common, Inspect};
 use crate::table;
-use crate::terminal::{bytes, say};
+use crate::terminal::{Channel, bytes, say};
 
 pub(crate) fn run(args: &Inspect, common: &Common) -> anyhow::Result<()> {
     for path in &args.inputs {
@@ -16,7 +16,7 @@ pub(crate) fn run(args: &Inspect, common: &Common) -> anyhow::Result<()> {
             }
             let mut value = serde_json::to_value(&inspection)?;
             value["input"] = input.to_string().into();
-            println!("{value}");
+            Channel::Out.line(value);
         }
         for line in describe(&input, &inspection, args.blocks) {
             say(common, line);

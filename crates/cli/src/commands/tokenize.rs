@@ -3,7 +3,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use lmgc_codec::files::{STANDARD_STREAM, write_atomically};
+use lmgc_codec::files::write_atomically;
 use lmgc_model::store;
 use lmgc_serialize::Serializer;
 use lmgc_tensors::gguf::GgufFile;
@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::compress::bytes_per_group;
 use crate::args::{Common, Detokenize, Tokenize};
-use crate::terminal::{bar, bytes, say};
+use crate::models::model_name;
+use crate::terminal::{Channel, bar, bytes, count, say_on};
 
 /// The tokenizer of a model: from a tokenizer.json or a GGUF file, by path or by name.
 fn load_tokenizer(model: &str) -> anyhow::Result<Tokenizer> {
@@ -95,7 +96,7 @@ pub(crate) fn run(args: &Tokenize, common: &Common) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let n_original_bytes: u64 = sources.iter().map(|source| source.bytes.len() as u64).sum();
     let options = Options {
-        model: args.model.clone(),
+        model: model_name(&args.model),
         preprocess: args.preprocess.clone().unwrap_or_default(),
         num_subsample: args.num_subsample,
         seed: args.seed,
@@ -105,26 +106,25 @@ pub(crate) fn run(args: &Tokenize, common: &Common) -> anyhow::Result<()> {
     }
     let dataset = TokenDataset::build(sources, &tokenizer, &serializer, &options)?;
     let file = dataset.to_safetensors_bytes()?;
+    let channel = Channel::beside(&args.output);
     write_atomically(&args.output, &file, args.force)?;
     if common.json {
-        println!(
-            "{}",
-            json!({
-                "output": args.output,
-                "n_sources": files.len(),
-                "raw_bytes": n_original_bytes,
-                "n_tokens": dataset.ids.len(),
-                "n_side_bytes": dataset.side.len(),
-                "settings": dataset.settings,
-            })
-        );
+        channel.line(json!({
+            "output": args.output,
+            "n_sources": files.len(),
+            "raw_bytes": n_original_bytes,
+            "n_tokens": dataset.ids.len(),
+            "n_side_bytes": dataset.side.len(),
+            "settings": dataset.settings,
+        }));
     }
     let tokens_a_byte = dataset.ids.len() as f64 / n_original_bytes.max(1) as f64;
-    say(
+    say_on(
+        channel,
         common,
         format!(
-            "{} files, {} -> {} tokens ({tokens_a_byte:.2} a byte) -> {}",
-            files.len(),
+            "{}, {} -> {} tokens ({tokens_a_byte:.2} a byte) -> {}",
+            count(files.len(), "file"),
             bytes(n_original_bytes),
             dataset.ids.len(),
             args.output.display()
@@ -145,13 +145,14 @@ pub(crate) fn run_inverse(args: &Detokenize, common: &Common) -> anyhow::Result<
         }
     };
     let sources = dataset.detokenize(&load_tokenizer(&model)?)?;
+    let channel = Channel::beside(&args.output);
     let file: Vec<u8> = sources.iter().flat_map(|(_, bytes)| bytes).copied().collect();
     write_atomically(&args.output, &file, args.force)?;
     if common.json {
         let names: Vec<&String> = sources.iter().map(|(name, _)| name).collect();
-        println!("{}", json!({ "output": args.output, "sources": names, "raw_bytes": file.len() }));
-    } else if args.output.as_os_str() != STANDARD_STREAM {
-        say(common, format!("{} sources, {} -> {}", sources.len(), bytes(file.len() as u64), args.output.display()));
+        channel.line(json!({ "output": args.output, "sources": names, "raw_bytes": file.len() }));
     }
+    let sources = count(sources.len(), "source");
+    say_on(channel, common, format!("{sources}, {} -> {}", bytes(file.len() as u64), args.output.display()));
     Ok(())
 }

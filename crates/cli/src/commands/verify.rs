@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::args::{Common, Verify};
 use crate::models::Models;
-use crate::terminal::{Bars, bytes, say};
+use crate::terminal::{Bars, Channel, bytes, count, say};
 
 pub(crate) fn run(args: &Verify, common: &Common) -> anyhow::Result<()> {
     let models = Models::new(args.model.as_deref());
@@ -14,19 +14,16 @@ pub(crate) fn run(args: &Verify, common: &Common) -> anyhow::Result<()> {
         let files = FileOptions { force: false, models: &models, progress: &progress };
         let report = verify_file(&input, &files).with_context(|| format!("{input}"))?;
         if common.json {
-            println!(
-                "{}",
-                json!({
-                    "input": input.to_string(),
-                    "raw_bytes": report.raw_bytes,
-                    "compressed_bytes": report.compressed_bytes,
-                    "n_blocks": report.n_blocks,
-                    "ok": true,
-                })
-            );
+            Channel::Out.line(json!({
+                "input": input.to_string(),
+                "raw_bytes": report.raw_bytes,
+                "compressed_bytes": report.compressed_bytes,
+                "n_blocks": report.n_blocks,
+                "ok": true,
+            }));
         }
-        let n_blocks = report.n_blocks;
-        say(common, format!("{input}: ok, {n_blocks} blocks, {} restored", bytes(report.raw_bytes)));
+        let blocks = count(report.n_blocks, "block");
+        say(common, format!("{input}: ok, {blocks}, {} restored", bytes(report.raw_bytes)));
     }
     Ok(())
 }

@@ -141,3 +141,71 @@ fn single_tensors_can_be_restored() {
     sandbox.fails(&absent, 1, &["'absent'", "lmgc inspect"]);
     sandbox.fails(&["decompress", "t.safetensors.lmgc", "--tensor", "b"], 2, &["--output"]);
 }
+
+#[test]
+fn inputs_are_never_replaced() {
+    let sandbox = Sandbox::new();
+    sandbox.write("g", &gradient_like(5, 3000));
+    sandbox.ok(&["compress", "g"]);
+    sandbox.fails(&["compress", "-f", "g", "-o", "./g"], 2, &["input itself", "-o"]);
+    sandbox.fails(&["decompress", "-f", "g.lmgc", "-o", "g.lmgc"], 2, &["input itself", "-o"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_special_files_stay_what_they_are() {
+    use std::os::unix::fs::FileTypeExt;
+    let sandbox = Sandbox::new();
+    sandbox.write("g", &gradient_like(6, 3000));
+    sandbox.write("target", b"old");
+    std::os::unix::fs::symlink(sandbox.path("target"), sandbox.path("link")).unwrap();
+    sandbox.ok(&["compress", "-f", "g", "-o", "link"]);
+    assert!(sandbox.path("link").is_symlink());
+    sandbox.ok(&["decompress", "target", "-o", "back"]);
+    assert_eq!(sandbox.read("back"), gradient_like(6, 3000));
+
+    let _listener = std::os::unix::net::UnixListener::bind(sandbox.path("socket")).unwrap();
+    assert_eq!(sandbox.run(&["compress", "-f", "g", "-o", "socket"]).code, Some(1));
+    assert!(std::fs::symlink_metadata(sandbox.path("socket")).unwrap().file_type().is_socket());
+}
+
+#[test]
+fn directories_are_named_as_what_they_are() {
+    let sandbox = Sandbox::new();
+    sandbox.write("g", &gradient_like(7, 300));
+    std::fs::create_dir(sandbox.path("d")).unwrap();
+    for force in [&["compress", "g", "-o", "d"][..], &["compress", "-f", "g", "-o", "d"]] {
+        sandbox.fails(force, 1, &["d", "directory"]);
+    }
+    let outcome = sandbox.run(&["compress", "g", "-o", "nowhere/x"]);
+    assert!(outcome.stderr.contains("nowhere") && !outcome.stderr.contains(".tmp"), "{}", outcome.stderr);
+}
+
+#[test]
+fn results_never_mix_with_data_on_standard_output() {
+    let sandbox = Sandbox::new();
+    sandbox.write("g", &gradient_like(8, 3000));
+    let packed = sandbox.ok(&["compress", "--json", "g", "-o", "-"]);
+    assert!(packed.stderr.contains("\"round_trip\":true"), "{}", packed.stderr);
+    let restored = sandbox.ok_pipe(&["decompress", "--json", "-"], &packed.stdout);
+    assert_eq!(restored.stdout, gradient_like(8, 3000));
+    let tokens = sandbox.ok(&["tokenize", "g", "--model", "tiny", "-o", "-"]).stdout;
+    sandbox.write("g.tokens", &tokens);
+    assert_eq!(sandbox.ok(&["detokenize", "g.tokens", "-o", "-"]).stdout, gradient_like(8, 3000));
+}
+
+#[test]
+fn a_model_is_refused_where_it_would_be_ignored() {
+    let sandbox = Sandbox::new();
+    sandbox.write("g", &gradient_like(9, 300));
+    sandbox.fails(&["compress", "g", "--model", "tiny"], 2, &["--model", "--codec lm"]);
+}
+
+#[test]
+fn a_file_without_tokens_needs_no_model() {
+    let sandbox = Sandbox::new();
+    sandbox.write("empty", b"");
+    sandbox.ok(&["compress", "empty", "--codec", "lm", "--model", "tiny"]);
+    sandbox.forget_models();
+    sandbox.ok(&["decompress", "-f", "empty.lmgc"]);
+}

@@ -64,7 +64,7 @@ fn several_files_and_directories() {
     let draw = ["tokenize", "-f", "grads", "--model", "tiny", "-o", "two.tokens", "--num-subsample"];
     sandbox.ok(&[&draw[..], &["2"]].concat());
     assert_eq!(sandbox.ok(&["detokenize", "two.tokens", "-o", "-"]).stdout.len(), all.len() / 3 * 2);
-    sandbox.fails(&[&draw[..], &["4"]].concat(), 1, &["4", "3"]);
+    sandbox.fails(&[&draw[..], &["4"]].concat(), 2, &["4", "3"]);
     std::fs::create_dir(sandbox.path("hollow")).unwrap();
     sandbox.fails(&["tokenize", "hollow", "--model", "tiny", "-o", "x"], 1, &["hollow", "no files"]);
 }

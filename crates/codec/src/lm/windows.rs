@@ -11,8 +11,8 @@ use crate::progress::Share;
 
 /// Most lanes of a block: bounds the memory that decoding takes.
 pub(crate) const MAX_LANES: usize = 16;
-/// Windows that a lane should have at least, so that its stream's end costs little.
-const MIN_WINDOWS_A_LANE: usize = 4;
+/// Tokens that a lane should have at least, so that its stream's end (some 5 bytes) costs little.
+const MIN_TOKENS_A_LANE: usize = 2000;
 /// Tokens that go through the model at once when encoding; bounds the memory for logits.
 const ROWS_AT_ONCE: usize = 128;
 
@@ -29,7 +29,8 @@ impl Windows {
     /// The encoder's choice of lanes.
     pub(crate) fn plan(n_tokens: usize, window_tokens: usize) -> Self {
         let plan = Self { n_tokens, tokens_a_window: window_tokens - 1, n_lanes: 0 };
-        Self { n_lanes: plan.n_windows().div_ceil(MIN_WINDOWS_A_LANE).min(MAX_LANES), ..plan }
+        let n_lanes = (n_tokens / MIN_TOKENS_A_LANE).clamp(1, MAX_LANES).min(plan.n_windows());
+        Self { n_lanes, ..plan }
     }
 
     /// The lanes of a file.
@@ -246,7 +247,8 @@ mod tests {
             assert!(Windows::with_lanes(n_tokens, 9, windows.n_lanes()).is_ok());
             assert!(Windows::with_lanes(n_tokens, 9, MAX_LANES + 1).is_err());
         }
-        assert_eq!(Windows::plan(5 * 8, 9).n_lanes(), 2);
+        assert_eq!([0, 1, 4001, 1 << 20].map(|n_tokens| Windows::plan(n_tokens, 9).n_lanes()), [0, 1, 2, MAX_LANES]);
+        assert_eq!(Windows::plan(9000, 3001).n_lanes(), 3, "no more lanes than windows");
         assert!(Windows::with_lanes(0, 9, 1).is_err());
         assert!(Windows::with_lanes(1, 9, 0).is_err());
         assert!(Windows::with_lanes(8, 9, 2).is_err(), "more lanes than windows");
