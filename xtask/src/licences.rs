@@ -54,7 +54,7 @@ struct Ban {
     reason: String,
 }
 
-/// Only crates.io and the workspace itself may be sources; these two lines say so to cargo-deny.
+/// Only the default registry and the workspace itself may be sources; these two lines say so to cargo-deny.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct SourceRules {
@@ -77,7 +77,7 @@ struct Package {
     version: String,
     /// The manifest's licence expression; empty if it has none.
     licence: String,
-    /// Where it comes from, unless from crates.io or this workspace.
+    /// Where it comes from, unless from the default registry or this workspace.
     foreign_source: Option<String>,
 }
 
@@ -133,7 +133,7 @@ fn complaints(rules: &Rules, packages: &BTreeSet<Package>) -> Result<Vec<String>
     for package in packages {
         let Package { name, version, licence, foreign_source } = package;
         if let Some(source) = foreign_source {
-            complaints.push(format!("{name} {version} comes from {source}, not from crates.io"));
+            complaints.push(format!("{name} {version} comes from {source}, not from the default registry"));
         }
         if let Some(ban) = rules.bans.deny.iter().find(|ban| ban.name == *name) {
             complaints.push(format!("{name} {version} is banned: {}", ban.reason));

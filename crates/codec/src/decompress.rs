@@ -64,12 +64,7 @@ pub fn decompress<R: Read, W: Read + Write + Seek>(
         map.write(output, info.stream, info.stream_offset, bytes)
     })?;
     output.flush()?;
-    output.seek(SeekFrom::Start(0))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(output)?;
-    if *hasher.finalize().as_bytes() != report.original_blake3 || hasher.count() != report.raw_bytes {
-        return Err(Error::HashMismatch);
-    }
+    check_hash(output, &report)?;
     Ok(report)
 }
 
@@ -93,13 +88,19 @@ pub fn verify_against<R: Read, O: Read + Seek>(
             }
         }
     })?;
-    original.seek(SeekFrom::Start(0))?;
+    check_hash(original, &report)?;
+    Ok(report)
+}
+
+/// Compares the whole of `decoded` with the hash that a file records.
+pub(crate) fn check_hash<R: Read + Seek>(decoded: &mut R, report: &DecompressReport) -> Result<(), Error> {
+    decoded.seek(SeekFrom::Start(0))?;
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(original)?;
-    if *hasher.finalize().as_bytes() != report.original_blake3 {
+    hasher.update_reader(decoded)?;
+    if *hasher.finalize().as_bytes() != report.original_blake3 || hasher.count() != report.raw_bytes {
         return Err(Error::HashMismatch);
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Decodes a `.lmgc` file without keeping anything, as far as its checksums go and each block decodes.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::decompress::decode_blocks;
+use crate::decompress::{check_hash, decode_blocks};
 use crate::streams::StreamMap;
 use crate::{
     CompressOptions, CompressReport, DecompressReport, Error, Inspection, ModelSource, Progress, Stage, compress,
@@ -152,12 +152,7 @@ pub fn verify_file(input: &Place, files: &FileOptions<'_>) -> Result<DecompressR
     let report = decode_blocks(source, files.models, files.progress, Stage::Verify, |map: &StreamMap, info, bytes| {
         map.write(&mut decoded, info.stream, info.stream_offset, bytes)
     })?;
-    decoded.seek(SeekFrom::Start(0))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(&decoded)?;
-    if *hasher.finalize().as_bytes() != report.original_blake3 {
-        return Err(Error::HashMismatch);
-    }
+    check_hash(&mut decoded, &report)?;
     Ok(report)
 }
 
