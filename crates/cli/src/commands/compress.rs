@@ -73,10 +73,12 @@ fn announce(lm: &LmCodec, path: &std::path::Path, verify: bool, common: &Common)
         Ok(sample)
     });
     let Ok(sample) = sample else { return Ok(()) };
-    let seconds = lm.seconds_per_byte(&sample)? * metadata.len() as f64;
-    let total = if verify { 2.0 * seconds } else { seconds };
+    let estimate = lm.estimate(&sample, metadata.len())?;
+    let verify_seconds = if verify { estimate.decode_seconds } else { 0.0 };
+    let total = estimate.encode_seconds + verify_seconds;
     if total >= ANNOUNCE_FROM_SECONDS {
-        let verifying = if verify { ", half of it for verification" } else { "" };
+        let verifying =
+            if verify { format!(", {} of it to verify", rough_duration(verify_seconds)) } else { String::new() };
         eprintln!(
             "lmgc: {} through {} will take about {}{verifying}",
             bytes(metadata.len()),

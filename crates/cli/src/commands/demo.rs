@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Demo, common: &Common) -> anyhow::Result<()> {
     );
 
     say(common, "");
-    let seconds = 3.0 * lm.seconds_per_byte(&sample)? * sample.len() as f64;
+    let estimate = lm.estimate(&sample, sample.len() as u64)?;
+    let seconds = estimate.encode_seconds + estimate.decode_seconds;
     say(
         common,
         format!("3. Compress it with the model's probabilities and restore it: about {}.", rough_duration(seconds)),

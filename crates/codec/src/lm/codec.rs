@@ -23,6 +23,15 @@ const MAX_TOKENS_A_BYTE: usize = 4;
 /// Tokens beyond that which a chunk may need (dummy prefixes).
 const MAX_TOKENS_A_CHUNK: usize = 4;
 
+/// How long a job will take, roughly: the beginning of a window is a little faster than its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// Seconds to compress.
+    pub encode_seconds: f64,
+    /// Seconds to decompress, or to verify.
+    pub decode_seconds: f64,
+}
+
 /// A language model and the settings to code with.
 pub struct LmCodec {
     language_model: Arc<LanguageModel>,
@@ -81,28 +90,46 @@ impl LmCodec {
         Self::new(self.language_model.clone(), settings, self.kernels).map(Some)
     }
 
-    /// Roughly how many seconds encoding takes for each byte like those of `sample`, measured on the spot.
+    /// Roughly how long `n_bytes` like those of `sample` will take, measured on the spot.
     ///
     /// # Errors
     /// Where the sample cannot be tokenised or the model cannot run.
-    pub fn seconds_per_byte(&self, sample: &[u8]) -> Result<f64, Error> {
+    pub fn estimate(&self, sample: &[u8], n_bytes: u64) -> Result<Estimate, Error> {
         let sample = &sample[..sample.len().min(CHUNK_BYTES)];
-        if sample.is_empty() {
-            return Ok(0.0);
-        }
         let stream = tokenize_bytes(self.language_model.tokenizer(), &self.settings.serializer(), sample)?;
-        let n_rows = stream.ids.len().min(128).min(self.settings.window_tokens - 1);
-        let rows = &stream.ids[..n_rows];
+        if stream.ids.is_empty() {
+            return Ok(Estimate::default());
+        }
+        let tokens_a_byte = stream.ids.len() as f64 / sample.len() as f64;
         let (output, _) = self.output_for(&stream.ids)?;
-        let mut engine =
-            Engine::new(self.language_model.model(), output.get(), self.kernels, 1, self.settings.window_tokens - 1);
-        // Once to warm up.
-        engine.forward(&[Segment { sequence: 0, tokens: rows }])?;
-        engine.reset(0);
+        // Encoding: a piece of a window. Once to warm up.
+        let piece = &stream.ids[..stream.ids.len().min(128).min(self.settings.window_tokens - 1)];
+        self.seconds_a_step(&output, &[piece])?;
+        let encode_seconds_a_token = self.seconds_a_step(&output, &[piece])? / piece.len() as f64;
+        // Decoding: a token of each lane of one thread; the threads work side by side.
+        let n_block_tokens = n_bytes.min(BLOCK_BYTES as u64) as f64 * tokens_a_byte;
+        let n_lanes = Windows::plan(n_block_tokens as usize, self.settings.window_tokens).n_lanes().max(1);
+        let n_threads = rayon::current_num_threads().min(n_lanes);
+        let tokens = vec![&piece[..1]; n_lanes.div_ceil(n_threads)];
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        let decode_seconds_a_step = one_thread.install(|| self.seconds_a_step(&output, &tokens))?;
+        let n_tokens = n_bytes as f64 * tokens_a_byte;
+        Ok(Estimate {
+            encode_seconds: n_tokens * encode_seconds_a_token,
+            decode_seconds: n_tokens / n_lanes as f64 * decode_seconds_a_step,
+        })
+    }
+
+    /// Seconds that the model takes for one batch: some tokens of each of several sequences.
+    fn seconds_a_step(&self, output: &Output<'_>, sequences: &[&[u32]]) -> Result<f64, Error> {
+        let capacity_tokens = self.settings.window_tokens - 1;
+        let model = self.language_model.model();
+        let mut engine = Engine::new(model, output.get(), self.kernels, sequences.len(), capacity_tokens);
+        let batch: Vec<Segment<'_>> =
+            sequences.iter().enumerate().map(|(sequence, tokens)| Segment { sequence, tokens }).collect();
         let start = Instant::now();
-        engine.forward(&[Segment { sequence: 0, tokens: rows }])?;
-        let seconds_a_token = start.elapsed().as_secs_f64() / n_rows.max(1) as f64;
-        Ok(seconds_a_token * stream.ids.len() as f64 / sample.len() as f64)
+        engine.forward(&batch)?;
+        Ok(start.elapsed().as_secs_f64())
     }
 
     /// The output layer for these tokens, and the ids in it that the format does not explain.
