@@ -6,20 +6,24 @@ use core::str::FromStr;
 use rayon::prelude::*;
 
 use crate::arch::scalar::Scalar;
-use crate::attention::{Attend, KvCache};
-use crate::linear::{LinearTiles, PackedLinear, TILE_OUTPUTS};
+use crate::attention::{Attend, AttentionScratch, Positions};
+use crate::kv_cache::{Append, KvCache};
+use crate::linear::{Gather, LinearRows, LinearTiles, PackedLinear, Store, TILE_OUTPUTS};
 use crate::logits::LogitWeights;
-use crate::math::silu;
+use crate::math::SiluMul;
 use crate::norm::RmsNorm;
-use crate::quant::{BLOCK, QuantRows, quantise_block};
+use crate::product::{TILE_ROWS, Tile};
+use crate::quant::{QuantRows, QuantiseRow};
 use crate::rope::{RopeTable, Rotate};
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, Simd};
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::arch::amx::Amx;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{avx2::Avx2, avx512::Avx512};
 
-/// Tiles of outputs that one task computes.
-const TILES_A_TASK: usize = 4;
+/// Tiles of outputs that one task of a narrow batch computes at least.
+const MIN_TILES_A_TASK: usize = 2;
 
 /// An instruction set by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +35,13 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ, VL and VNNI (x86-64).
     Avx512,
+    /// The same with AMX's int8 tiles (x86-64, Linux).
+    Amx,
 }
 
 impl Isa {
     /// All names, slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Amx];
 }
 
 impl fmt::Display for Isa {
@@ -44,6 +50,7 @@ impl fmt::Display for Isa {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         })
     }
 }
@@ -55,7 +62,7 @@ impl FromStr for Isa {
         Self::ALL
             .into_iter()
             .find(|isa| isa.to_string() == s)
-            .ok_or_else(|| format!("unknown instruction set '{s}': use scalar, avx2 or avx512"))
+            .ok_or_else(|| format!("unknown instruction set '{s}': use scalar, avx2, avx512 or amx"))
     }
 }
 
@@ -66,10 +73,11 @@ enum Token {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx(Amx),
 }
 
-/// The kernels of one instruction set. Work is split over the current rayon pool; neither the instruction set nor the
-/// number of threads changes a bit of any result.
+/// The kernels of one instruction set. All of them work on the calling thread, but for [`Kernels::linear_split`].
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels(Token);
 
@@ -87,7 +95,9 @@ impl Kernels {
             Isa::Avx2 => Avx2::detect().map(|t| Self(Token::Avx2(t))),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::detect().map(|t| Self(Token::Avx512(t))),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Isa::Amx => Amx::detect().map(|t| Self(Token::Amx(t))),
+            #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
             _ => None,
         }
     }
@@ -105,6 +115,8 @@ impl Kernels {
             Token::Avx2(_) => Isa::Avx2,
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(_) => Isa::Avx512,
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Token::Amx(_) => Isa::Amx,
         }
     }
 
@@ -116,47 +128,55 @@ impl Kernels {
             Token::Avx2(t) => t.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(t) => t.run(kernel),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Token::Amx(t) => t.run(kernel),
         }
     }
 
-    /// Quantises `x` (row-major `[rows, out.n_cols()]`) by the canonical rule.
+    /// Quantises `x` (row-major `[rows, n_cols]`) by the canonical rule.
     ///
     /// # Panics
     /// If `x.len()` is no multiple of the row length.
-    pub fn quantise_rows(&self, x: &[f32], out: &mut QuantRows) {
-        let n_cols = out.n_cols();
+    pub fn quantise_rows(&self, x: &[f32], n_cols: usize, out: &mut QuantRows) {
         assert!(n_cols > 0 && x.len().is_multiple_of(n_cols), "{} values in rows of {n_cols}", x.len());
-        out.resize(x.len() / n_cols);
-        let n_blocks = out.blocks_per_row();
-        x.par_chunks_exact(n_cols)
-            .zip(out.q.par_chunks_exact_mut(n_blocks))
-            .zip(out.scales.par_chunks_exact_mut(n_blocks).zip(out.bias.par_chunks_exact_mut(n_blocks)))
-            .with_min_len(16)
-            .for_each(|((row, q), (scales, bias))| self.run(QuantiseRow { row, q, scales, bias }));
+        out.resize(x.len() / n_cols, n_cols);
+        self.run(QuantiseRows { x, n_cols, out });
     }
 
-    /// `out` = W x for every row of `x`: row-major `[rows, n_outputs]`. `scratch` is reusable memory.
+    /// `out` = W x + b for every row of `x`, or added to what is there: row-major `[rows, n_outputs]`.
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn linear(&self, linear: &PackedLinear, x: &QuantRows, scratch: &mut Scratch, out: &mut [f32]) {
-        let (n_rows, n_outputs) = (x.n_rows(), linear.n_outputs());
-        assert_eq!(x.n_cols(), linear.n_inputs(), "inputs of a linear layer");
-        assert_eq!(out.len(), n_rows * n_outputs, "outputs of a linear layer");
+    pub fn linear(&self, linear: &PackedLinear, x: &QuantRows, store: Store, out: &mut [f32]) {
+        check_linear(linear, x, out);
+        self.run(LinearRows { linear, x, store, out });
+    }
+
+    /// As [`Kernels::linear`], for a batch of few rows: the threads of the current rayon pool share the outputs, which
+    /// changes no bit. `scratch` is reusable memory.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn linear_split(
+        &self,
+        linear: &PackedLinear,
+        x: &QuantRows,
+        store: Store,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        check_linear(linear, x, out);
         if out.is_empty() {
             return;
         }
+        let n_groups = x.n_rows().div_ceil(TILE_ROWS);
         let tiles = &mut scratch.tiles;
-        tiles.resize(linear.n_tiles() * n_rows, [0.0; TILE_OUTPUTS]);
-        tiles.par_chunks_mut(TILES_A_TASK * n_rows).enumerate().for_each(|(task, out)| {
-            self.run(LinearTiles { linear, x, first_tile: task * TILES_A_TASK, out });
+        tiles.resize(linear.n_tiles() * n_groups, Tile::ZERO);
+        let tiles_a_task = linear.n_tiles().div_ceil(2 * rayon::current_num_threads()).max(MIN_TILES_A_TASK);
+        tiles.par_chunks_mut(tiles_a_task * n_groups).with_max_len(1).enumerate().for_each(|(task, out)| {
+            self.run(LinearTiles { linear, x, first_tile: task * tiles_a_task, out });
         });
-        let tiles = &*tiles;
-        out.par_chunks_exact_mut(n_outputs).enumerate().with_min_len(16).for_each(|(row, out)| {
-            for (tile, out) in out.chunks_mut(TILE_OUTPUTS).enumerate() {
-                out.copy_from_slice(&tiles[tile * n_rows + row][..out.len()]);
-            }
-        });
+        self.run(Gather { tiles, n_outputs: linear.n_outputs(), store, out });
     }
 
     /// RMS norm of every row of `x` (row-major `[rows, weight.len()]`).
@@ -166,10 +186,9 @@ impl Kernels {
     pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         assert_eq!(x.len(), out.len(), "rows of a norm");
         assert!(x.len().is_multiple_of(weight.len()), "row length of a norm");
-        x.par_chunks_exact(weight.len())
-            .zip(out.par_chunks_exact_mut(weight.len()))
-            .with_min_len(16)
-            .for_each(|(x, out)| self.run(RmsNorm { x, weight, eps, out }));
+        for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
+            self.run(RmsNorm { x, weight, eps, out });
+        }
     }
 
     /// Turns the heads of one row (`[n_heads][head_dim]`) to `position`.
@@ -180,24 +199,42 @@ impl Kernels {
         self.run(Rotate { table, position, heads });
     }
 
-    /// Causal attention of one row's query heads (`[n_heads][head_dim]`) over positions `0..=position` of `cache`, with
-    /// scores times `scale`.
+    /// Appends `n_rows` positions to a cache. Row r of `keys` (already rotated) and of `values` is
+    /// `[n_kv_heads][head_dim]` at `r * stride`.
     ///
     /// # Panics
-    /// If the cache does not hold that position, or a length is not `q_len()` of its shape.
+    /// If the slices are too short.
+    pub fn append(&self, cache: &mut KvCache, n_rows: usize, keys: &[f32], values: &[f32], stride: usize) {
+        let wanted = if n_rows == 0 { 0 } else { (n_rows - 1) * stride + cache.shape().kv_len() };
+        assert!(keys.len() >= wanted && values.len() >= wanted, "keys and values of {n_rows} rows");
+        self.run(Append { cache, n_rows, keys, values, stride });
+    }
+
+    /// Causal attention of some rows' query heads over `cache`, with scores times `scale`. Row r of `q` is
+    /// `[n_heads][head_dim]` at `r * stride`; `out` is `[rows][n_heads * head_dim]`.
+    ///
+    /// # Panics
+    /// If the cache does not hold the positions, or a length does not fit its shape.
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
     pub fn attend(
         &self,
         cache: &KvCache,
-        position: usize,
+        positions: Positions,
         scale: f32,
         q: &[f32],
+        stride: usize,
         scratch: &mut AttentionScratch,
         out: &mut [f32],
     ) {
-        let q_len = cache.shape().q_len();
-        assert_eq!((q.len(), out.len()), (q_len, q_len), "query heads");
-        assert!(position < cache.n_positions(), "position {position} of {}", cache.n_positions());
-        self.run(Attend { cache, position, q, out, scores: &mut scratch.scores, scale });
+        let (q_len, n_rows) = (cache.shape().q_len(), positions.n_rows);
+        if n_rows == 0 {
+            return;
+        }
+        assert_eq!(out.len(), n_rows * q_len, "outputs of attention");
+        assert!(q.len() >= (n_rows - 1) * stride + q_len, "query heads");
+        assert!(positions.first + n_rows <= cache.n_positions(), "{positions:?} of {}", cache.n_positions());
+        assert!(positions.window != Some(0), "a row sees itself");
+        self.run(Attend { cache, positions, scale, q, stride, out, scratch });
     }
 
     /// out = silu(gate) * up for every row. `gate_up`: row-major `[rows, 2 * n_cols]`, each row the gate and then the up
@@ -207,22 +244,9 @@ impl Kernels {
     /// If the lengths do not fit.
     pub fn silu_mul(&self, gate_up: &[f32], n_cols: usize, out: &mut [f32]) {
         assert_eq!(gate_up.len(), 2 * out.len(), "gate and up projections");
-        gate_up.par_chunks_exact(2 * n_cols).zip(out.par_chunks_exact_mut(n_cols)).with_min_len(4).for_each(
-            |(gate_up, out)| {
-                let (gate, up) = gate_up.split_at(n_cols);
-                self.run(SiluMul { gate, up, out });
-            },
-        );
-    }
-
-    /// x += y, element by element.
-    ///
-    /// # Panics
-    /// If the lengths differ.
-    pub fn add_assign(&self, x: &mut [f32], y: &[f32]) {
-        assert_eq!(x.len(), y.len(), "residual");
-        for (x, y) in x.iter_mut().zip(y) {
-            *x += y;
+        for (gate_up, out) in gate_up.chunks_exact(2 * n_cols).zip(out.chunks_exact_mut(n_cols)) {
+            let (gate, up) = gate_up.split_at(n_cols);
+            self.run(SiluMul { gate, up, out });
         }
     }
 
@@ -236,58 +260,36 @@ impl Kernels {
     }
 }
 
-/// Reusable memory of [`Kernels::linear`].
+fn check_linear(linear: &PackedLinear, x: &QuantRows, out: &[f32]) {
+    assert_eq!(x.n_cols(), linear.n_inputs(), "inputs of a linear layer");
+    assert_eq!(out.len(), x.n_rows() * linear.n_outputs(), "outputs of a linear layer");
+}
+
+/// Reusable memory of [`Kernels::linear_split`].
 #[derive(Debug, Default)]
 pub struct Scratch {
-    tiles: Vec<[f32; TILE_OUTPUTS]>,
+    /// `[tile][row / 16]`, [`TILE_OUTPUTS`] outputs a tile.
+    tiles: Vec<Tile>,
 }
 
-/// Reusable memory of [`Kernels::attend`], one a thread.
-#[derive(Debug, Default)]
-pub struct AttentionScratch {
-    scores: Vec<[f32; LANES]>,
+const _: () = assert!(size_of::<Tile>() == TILE_ROWS * TILE_OUTPUTS * size_of::<f32>());
+
+struct QuantiseRows<'a> {
+    x: &'a [f32],
+    n_cols: usize,
+    out: &'a mut QuantRows,
 }
 
-struct QuantiseRow<'a> {
-    row: &'a [f32],
-    q: &'a mut [[i8; BLOCK]],
-    scales: &'a mut [f32],
-    bias: &'a mut [i32],
-}
-
-impl Kernel for QuantiseRow<'_> {
+impl Kernel for QuantiseRows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for (((x, q), scale), bias) in self.row.chunks(BLOCK).zip(self.q).zip(self.scales).zip(self.bias) {
-            *scale = match x.first_chunk::<BLOCK>() {
-                Some(whole) => quantise_block(simd, whole, q),
-                None => {
-                    let mut padded = [0.0; BLOCK];
-                    padded[..x.len()].copy_from_slice(x);
-                    quantise_block(simd, &padded, q)
-                }
-            };
-            *bias = -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>();
-        }
-    }
-}
-
-struct SiluMul<'a> {
-    gate: &'a [f32],
-    up: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Kernel for SiluMul<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        for ((gate, up), out) in self.gate.chunks(LANES).zip(self.up.chunks(LANES)).zip(self.out.chunks_mut(LANES)) {
-            let activated = silu(simd, simd.load_partial(gate, 0.0));
-            simd.store_partial(simd.mul(activated, simd.load_partial(up, 0.0)), out);
+        let n_blocks = self.out.blocks_per_row();
+        let rows = self.x.chunks_exact(self.n_cols).zip(self.out.q.chunks_exact_mut(n_blocks));
+        let side = self.out.scales.chunks_exact_mut(n_blocks).zip(self.out.bias.chunks_exact_mut(n_blocks));
+        for ((row, q), (scales, bias)) in rows.zip(side) {
+            QuantiseRow { row, q, scales, bias }.run(simd);
         }
     }
 }

@@ -8,36 +8,40 @@
 //! how one instruction set carries out those lane operations. [`Kernels::detect`] picks the fastest one available.
 //!
 //! ```
-//! use lmgc_kernels::{Kernels, PackedLinear, QuantMatrix, QuantRows, Scratch};
+//! use lmgc_kernels::{Kernels, PackedLinear, QuantMatrix, QuantRows, Store};
 //!
 //! let weights = QuantMatrix::quantise(2, 3, &[1.0, 2.0, 3.0, -1.0, 0.0, 1.0]);
 //! let packed = PackedLinear::pack(&weights);
 //! let kernels = Kernels::detect();
-//! let mut x = QuantRows::new(3);
-//! kernels.quantise_rows(&[1.0, 1.0, 1.0], &mut x);
+//! let mut x = QuantRows::default();
+//! kernels.quantise_rows(&[1.0, 1.0, 1.0], 3, &mut x);
 //! let mut y = [0.0; 2];
-//! kernels.linear(&packed, &x, &mut Scratch::default(), &mut y);
+//! kernels.linear(&packed, &x, Store::Replace, &mut y);
 //! assert!((y[0] - 6.0).abs() < 0.1 && y[1].abs() < 0.1);
 //! ```
 
 pub mod arch;
 mod attention;
 mod dispatch;
+mod kv_cache;
 mod linear;
 mod logits;
 mod math;
 mod norm;
+mod product;
 mod quant;
 mod rope;
 mod simd;
 
-pub use attention::{AttentionShape, KvCache};
-pub use dispatch::{AttentionScratch, Isa, Kernels, Scratch};
-pub use linear::{PackedLinear, TILE_OUTPUTS};
-pub use quant::{BLOCK, QuantMatrix, QuantRows};
+pub use attention::{AttentionScratch, Positions};
+pub use dispatch::{Isa, Kernels, Scratch};
+pub use kv_cache::{AttentionShape, KvCache};
+pub use linear::{PackedLinear, Store, TILE_OUTPUTS};
+pub use product::{TILE_ROWS, Tile, TileProduct, WeightBlock};
+pub use quant::{BLOCK, QuantMatrix, QuantRows, RowBlock};
 pub use rope::RopeTable;
 pub use simd::{Kernel, LANES, Simd};
 
 /// Revision of everything that decides a probability: these kernels, the model's arithmetic, and the rule that turns
 /// logits into integer frequencies. A file carries the revision it was written with; others refuse it.
-pub const NUMERICS_REVISION: u32 = 1;
+pub const NUMERICS_REVISION: u32 = 2;

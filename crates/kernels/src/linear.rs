@@ -1,52 +1,79 @@
-//! Linear layers: y = W x with int8 blocks.
+//! Linear layers: y = W x + b with int8 blocks (module `product`), outputs in tiles of 16.
 //!
-//! For output o and a row of activations: acc = 0; for each block b in ascending order
-//! acc = fma(dot_b, scale_w(o, b) * scale_x(b), acc), where dot_b is the exact integer dot product of the block (below
-//! 2^24 in magnitude, so its f32 is exact) and the product of the scales is rounded to f32. Outputs are independent, so
-//! tiles and threads split them freely; the sum over blocks is never split.
+//! Outputs and rows are independent, so tiles and threads split them freely; the sum over blocks is never split. The
+//! bias, where there is one, is one addition after the sum; so is a residual that the result is added to.
 
+use crate::product::{TILE_ROWS, Tile, TileProduct, WeightBlock};
 use crate::quant::{BLOCK, QuantMatrix, QuantRows};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Outputs that one tile of packed weights computes.
 pub const TILE_OUTPUTS: usize = LANES;
 
-/// Bytes of weights in one block of one tile.
-const BLOCK_BYTES: usize = TILE_OUTPUTS * BLOCK;
-
-/// Rows that share one load of the weights.
-const ROWS_AT_ONCE: usize = 8;
-
 /// A weight matrix laid out for the kernels: tiles of 16 outputs, the last one padded with zeros.
 #[derive(Clone, Debug)]
 pub struct PackedLinear {
     n_outputs: usize,
     n_inputs: usize,
-    /// `[tile][block][input / 4][output][input % 4]` of weight + 128.
-    weights: Vec<[u8; BLOCK_BYTES]>,
+    /// `[tile][block]`.
+    weights: Vec<WeightBlock>,
     /// `[tile][block][output]`.
     scales: Vec<[f32; TILE_OUTPUTS]>,
+    /// `[tile][output]`.
+    bias: Option<Vec<[f32; TILE_OUTPUTS]>>,
 }
 
 impl PackedLinear {
-    /// Packs a canonical matrix `[outputs, inputs]`.
+    /// Packs a canonical matrix `[outputs, inputs]`, without bias.
     pub fn pack(matrix: &QuantMatrix) -> Self {
-        let n_blocks = matrix.blocks_per_row();
-        let n_tiles = matrix.rows().div_ceil(TILE_OUTPUTS);
-        let mut weights = vec![[128; BLOCK_BYTES]; n_tiles * n_blocks];
+        Self::stack(&[matrix])
+    }
+
+    /// Packs several canonical matrices that read the same input, one below the other.
+    ///
+    /// # Panics
+    /// If the numbers of columns differ.
+    pub fn stack(matrices: &[&QuantMatrix]) -> Self {
+        let n_inputs = matrices.first().map_or(0, |matrix| matrix.cols());
+        let n_blocks = n_inputs.div_ceil(BLOCK);
+        let n_outputs = matrices.iter().map(|matrix| matrix.rows()).sum::<usize>();
+        let n_tiles = n_outputs.div_ceil(TILE_OUTPUTS);
+        let mut weights = vec![WeightBlock::ZERO; n_tiles * n_blocks];
         let mut scales = vec![[0.0; TILE_OUTPUTS]; n_tiles * n_blocks];
-        for row in 0..matrix.rows() {
-            let (tile, output) = (row / TILE_OUTPUTS, row % TILE_OUTPUTS);
-            for block in 0..n_blocks {
-                let at = tile * n_blocks + block;
-                let source = row * n_blocks + block;
-                scales[at][output] = matrix.scales()[source];
-                for (input, &q) in matrix.values()[source * BLOCK..][..BLOCK].iter().enumerate() {
-                    weights[at][(input / 4 * TILE_OUTPUTS + output) * 4 + input % 4] = (i16::from(q) + 128) as u8;
+        let mut row = 0;
+        for matrix in matrices {
+            assert_eq!(matrix.cols(), n_inputs, "stacked matrices read the same input");
+            for source_row in 0..matrix.rows() {
+                let (tile, output) = (row / TILE_OUTPUTS, row % TILE_OUTPUTS);
+                for block in 0..n_blocks {
+                    let at = tile * n_blocks + block;
+                    let source = source_row * n_blocks + block;
+                    scales[at][output] = matrix.scales()[source];
+                    let values = &matrix.values()[source * BLOCK..][..BLOCK];
+                    for (input, four) in values.chunks_exact(4).enumerate() {
+                        weights[at].0[WeightBlock::index(4 * input, output)..][..4].copy_from_slice(four);
+                    }
                 }
+                row += 1;
             }
         }
-        Self { n_outputs: matrix.rows(), n_inputs: matrix.cols(), weights, scales }
+        Self { n_outputs, n_inputs, weights, scales, bias: None }
+    }
+
+    /// The same layer with a bias, one value an output.
+    ///
+    /// # Panics
+    /// If `bias` has another length.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        assert_eq!(bias.len(), self.n_outputs, "bias of a linear layer");
+        let tiles = bias.chunks(TILE_OUTPUTS).map(|chunk| {
+            let mut tile = [0.0; TILE_OUTPUTS];
+            tile[..chunk.len()].copy_from_slice(chunk);
+            tile
+        });
+        self.bias = Some(tiles.collect());
+        self
     }
 
     /// Number of outputs.
@@ -66,16 +93,80 @@ impl PackedLinear {
 
     /// Bytes that the packed weights and scales occupy.
     pub fn n_bytes(&self) -> usize {
-        self.weights.len() * BLOCK_BYTES + self.scales.len() * TILE_OUTPUTS * size_of::<f32>()
+        size_of_val(self.weights.as_slice()) + size_of_val(self.scales.as_slice())
+    }
+
+    /// Rows `first_row..first_row + n_rows` (at most 16) for the outputs of one tile, bias included.
+    #[inline(always)]
+    fn tile<S: Simd>(&self, simd: S, x: &QuantRows, first_row: usize, n_rows: usize, tile: usize, out: &mut Tile) {
+        let n_blocks = x.blocks_per_row();
+        let at = tile * n_blocks;
+        let product = TileProduct::of_rows(
+            x,
+            first_row,
+            n_rows,
+            &self.weights[at..at + n_blocks],
+            1,
+            Some(&self.scales[at..at + n_blocks]),
+        );
+        simd.product(&product, out);
+        if let Some(bias) = &self.bias {
+            let bias = simd.load(&bias[tile]);
+            for row in &mut out.0[..n_rows] {
+                simd.store(simd.add(simd.load(row), bias), row);
+            }
+        }
     }
 }
 
-/// The outputs of tiles `first_tile..` for all rows of `x`. `out` has the layout `[tile][row][16]`.
+/// What a linear layer's results do to what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Replace it.
+    Replace,
+    /// Are added to it.
+    Add,
+}
+
+/// All outputs of all rows, row-major: one thread's share of a wide batch.
+pub(crate) struct LinearRows<'a> {
+    pub(crate) linear: &'a PackedLinear,
+    pub(crate) x: &'a QuantRows,
+    pub(crate) store: Store,
+    /// `[rows, n_outputs]`.
+    pub(crate) out: &'a mut [f32],
+}
+
+impl Kernel for LinearRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (n_rows, n_outputs) = (self.x.n_rows(), self.linear.n_outputs);
+        let mut results = Tile::ZERO;
+        // The weights of a tile stay near while all rows pass by.
+        for tile in 0..self.linear.n_tiles() {
+            let column = tile * TILE_OUTPUTS;
+            let width = TILE_OUTPUTS.min(n_outputs - column);
+            for first_row in (0..n_rows).step_by(TILE_ROWS) {
+                let n = TILE_ROWS.min(n_rows - first_row);
+                self.linear.tile(simd, self.x, first_row, n, tile, &mut results);
+                for (r, result) in results.0[..n].iter().enumerate() {
+                    let out = &mut self.out[(first_row + r) * n_outputs + column..][..width];
+                    put(simd, self.store, result, out);
+                }
+            }
+        }
+    }
+}
+
+/// The outputs of some tiles for all rows: one thread's share of a narrow batch.
 pub(crate) struct LinearTiles<'a> {
     pub(crate) linear: &'a PackedLinear,
     pub(crate) x: &'a QuantRows,
     pub(crate) first_tile: usize,
-    pub(crate) out: &'a mut [[f32; TILE_OUTPUTS]],
+    /// `[tile][row / 16]`, the rows rounded up.
+    pub(crate) out: &'a mut [Tile],
 }
 
 impl Kernel for LinearTiles<'_> {
@@ -84,52 +175,45 @@ impl Kernel for LinearTiles<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let n_rows = self.x.n_rows();
-        if n_rows == 0 {
-            return;
-        }
-        for (i, out) in self.out.chunks_exact_mut(n_rows).enumerate() {
-            let tile = self.first_tile + i;
-            let mut row = 0;
-            while row < n_rows {
-                row += match n_rows - row {
-                    ROWS_AT_ONCE.. => rows_of_tile::<S, ROWS_AT_ONCE>(simd, self.linear, tile, self.x, row, out),
-                    4.. => rows_of_tile::<S, 4>(simd, self.linear, tile, self.x, row, out),
-                    2.. => rows_of_tile::<S, 2>(simd, self.linear, tile, self.x, row, out),
-                    _ => rows_of_tile::<S, 1>(simd, self.linear, tile, self.x, row, out),
-                };
+        for (i, out) in self.out.chunks_exact_mut(n_rows.div_ceil(TILE_ROWS)).enumerate() {
+            for (group, out) in out.iter_mut().enumerate() {
+                let first_row = group * TILE_ROWS;
+                let n = TILE_ROWS.min(n_rows - first_row);
+                self.linear.tile(simd, self.x, first_row, n, self.first_tile + i, out);
             }
         }
     }
 }
 
-/// `R` rows from `row` on; returns `R`.
-#[inline(always)]
-fn rows_of_tile<S: Simd, const R: usize>(
-    simd: S,
-    linear: &PackedLinear,
-    tile: usize,
-    x: &QuantRows,
-    row: usize,
-    out: &mut [[f32; TILE_OUTPUTS]],
-) -> usize {
-    let n_blocks = x.blocks_per_row();
-    let weights = &linear.weights[tile * n_blocks..][..n_blocks];
-    let scales = &linear.scales[tile * n_blocks..][..n_blocks];
-    let q: [&[[i8; BLOCK]]; R] = core::array::from_fn(|r| &x.q[(row + r) * n_blocks..][..n_blocks]);
-    let x_scales: [&[f32]; R] = core::array::from_fn(|r| &x.scales[(row + r) * n_blocks..][..n_blocks]);
-    let bias: [&[i32]; R] = core::array::from_fn(|r| &x.bias[(row + r) * n_blocks..][..n_blocks]);
-    let mut acc = [simd.zero(); R];
-    for b in 0..n_blocks {
-        let dots =
-            simd.block_dots::<R>(&weights[b], core::array::from_fn(|r| &q[r][b]), core::array::from_fn(|r| bias[r][b]));
-        let w_scale = simd.load(&scales[b]);
-        for r in 0..R {
-            let scale = simd.mul(w_scale, simd.splat(x_scales[r][b]));
-            acc[r] = simd.fma(dots[r], scale, acc[r]);
+/// Brings the results of [`LinearTiles`] into rows.
+pub(crate) struct Gather<'a> {
+    pub(crate) tiles: &'a [Tile],
+    pub(crate) n_outputs: usize,
+    pub(crate) store: Store,
+    /// `[rows, n_outputs]`.
+    pub(crate) out: &'a mut [f32],
+}
+
+impl Kernel for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let n_groups = (self.out.len() / self.n_outputs).div_ceil(TILE_ROWS);
+        for (row, out) in self.out.chunks_exact_mut(self.n_outputs).enumerate() {
+            for (tile, out) in out.chunks_mut(TILE_OUTPUTS).enumerate() {
+                put(simd, self.store, &self.tiles[tile * n_groups + row / TILE_ROWS].0[row % TILE_ROWS], out);
+            }
         }
     }
-    for (acc, out) in acc.into_iter().zip(&mut out[row..row + R]) {
-        simd.store(acc, out);
-    }
-    R
+}
+
+#[inline(always)]
+fn put<S: Simd>(simd: S, store: Store, result: &[f32; LANES], out: &mut [f32]) {
+    let result = simd.load(result);
+    let result = match store {
+        Store::Replace => result,
+        Store::Add => simd.add(simd.load_partial(out, 0.0), result),
+    };
+    simd.store_partial(result, out);
 }

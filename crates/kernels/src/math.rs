@@ -1,6 +1,6 @@
 //! Elementary functions with one definition for every machine.
 
-use crate::simd::Simd;
+use crate::simd::{Kernel, LANES, Simd};
 
 const LOG2_E: f32 = core::f32::consts::LOG2_E;
 /// ln 2 in two parts; the first has 9 significant bits, so that n * LN_2_HIGH is exact.
@@ -39,6 +39,25 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::F) -> S::F {
 pub(crate) fn silu<S: Simd>(simd: S, x: S::F) -> S::F {
     let one = simd.splat(1.0);
     simd.div(x, simd.add(one, exp(simd, simd.sub(simd.zero(), x))))
+}
+
+/// out = silu(gate) * up.
+pub(crate) struct SiluMul<'a> {
+    pub(crate) gate: &'a [f32],
+    pub(crate) up: &'a [f32],
+    pub(crate) out: &'a mut [f32],
+}
+
+impl Kernel for SiluMul<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for ((gate, up), out) in self.gate.chunks(LANES).zip(self.up.chunks(LANES)).zip(self.out.chunks_mut(LANES)) {
+            let activated = silu(simd, simd.load_partial(gate, 0.0));
+            simd.store_partial(simd.mul(activated, simd.load_partial(up, 0.0)), out);
+        }
+    }
 }
 
 /// sin and cos of an angle in f64, for the RoPE tables: + - x / alone, so equal on every machine. Error below 1e-9 for

@@ -7,7 +7,8 @@
 //!
 //! |q| <= 127 follows, since x * (127 / m) never exceeds 127.5.
 
-use crate::simd::{LANES, Simd};
+use crate::product::TILE_ROWS;
+use crate::simd::{Kernel, LANES, Simd};
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;
@@ -131,22 +132,24 @@ impl QuantMatrix {
     }
 }
 
+/// One block of a row of activations.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub struct RowBlock(pub [i8; BLOCK]);
+
 /// Quantised activations: a batch of rows, each in blocks of 32.
 #[derive(Clone, Debug, Default)]
 pub struct QuantRows {
     n_cols: usize,
-    pub(crate) q: Vec<[i8; BLOCK]>,
+    n_rows: usize,
+    /// `[rows rounded up to a multiple of 16][blocks]`, so that tile instructions may read whole tiles.
+    pub(crate) q: Vec<RowBlock>,
     pub(crate) scales: Vec<f32>,
     /// -128 times the sum of each block, which undoes the offset of unsigned weights.
     pub(crate) bias: Vec<i32>,
 }
 
 impl QuantRows {
-    /// An empty batch of rows of `n_cols` values.
-    pub fn new(n_cols: usize) -> Self {
-        Self { n_cols, ..Self::default() }
-    }
-
     /// Values in a row.
     pub fn n_cols(&self) -> usize {
         self.n_cols
@@ -159,13 +162,14 @@ impl QuantRows {
 
     /// Number of rows.
     pub fn n_rows(&self) -> usize {
-        self.q.len().checked_div(self.blocks_per_row()).unwrap_or(0)
+        self.n_rows
     }
 
-    /// Makes room for `n_rows` rows; their contents are stale until written.
-    pub(crate) fn resize(&mut self, n_rows: usize) {
-        let n_blocks = n_rows * self.blocks_per_row();
-        self.q.resize(n_blocks, [0; BLOCK]);
+    /// Makes room for `n_rows` rows of `n_cols` values; their contents are stale until written.
+    pub(crate) fn resize(&mut self, n_rows: usize, n_cols: usize) {
+        (self.n_rows, self.n_cols) = (n_rows, n_cols);
+        let n_blocks = n_rows.next_multiple_of(TILE_ROWS) * self.blocks_per_row();
+        self.q.resize(n_blocks, RowBlock([0; BLOCK]));
         self.scales.resize(n_blocks, 0.0);
         self.bias.resize(n_blocks, 0);
     }
@@ -188,6 +192,51 @@ pub(crate) fn quantise_block<S: Simd>(simd: S, x: &[f32; BLOCK], q: &mut [i8; BL
         simd.to_i8(simd.mul(x1, inverse), high);
     }
     max / 127.0
+}
+
+/// Scale of a run of values taken as one block of any length, and what to multiply the values by.
+#[inline(always)]
+pub(crate) fn quantise_whole<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
+    let mut max = 0;
+    for pair in x.chunks(2 * LANES) {
+        let (a, b) = pair.split_at(pair.len().min(LANES));
+        max = max.max(simd.max_abs_bits(simd.load_partial(a, 0.0), simd.load_partial(b, 0.0)));
+    }
+    let max = f32::from_bits(max);
+    if max.is_finite() && max >= MIN_MAGNITUDE { (max / 127.0, 127.0 / max) } else { (0.0, 0.0) }
+}
+
+/// Quantises one row.
+pub(crate) struct QuantiseRow<'a> {
+    pub(crate) row: &'a [f32],
+    pub(crate) q: &'a mut [RowBlock],
+    pub(crate) scales: &'a mut [f32],
+    pub(crate) bias: &'a mut [i32],
+}
+
+impl Kernel for QuantiseRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (((x, q), scale), bias) in self.row.chunks(BLOCK).zip(self.q).zip(self.scales).zip(self.bias) {
+            *scale = match x.first_chunk::<BLOCK>() {
+                Some(whole) => quantise_block(simd, whole, &mut q.0),
+                None => {
+                    let mut padded = [0.0; BLOCK];
+                    padded[..x.len()].copy_from_slice(x);
+                    quantise_block(simd, &padded, &mut q.0)
+                }
+            };
+            *bias = bias_of(&q.0);
+        }
+    }
+}
+
+/// -128 times the sum of a block.
+#[inline(always)]
+pub(crate) fn bias_of(q: &[i8; BLOCK]) -> i32 {
+    -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The lane operations that an instruction set provides, and what is built from them alone.
 
-use crate::quant::BLOCK;
+use crate::product::{Tile, TileProduct, WeightBlock, by_rows};
+use crate::quant::RowBlock;
 
 /// Number of virtual lanes: every vector operation works on 16 f32 values, whatever the hardware's width.
 pub const LANES: usize = 16;
@@ -52,9 +53,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `R` exact dot products of one weight block, for 16 outputs each, as f32 (|dot| <= 32 * 127 * 127 < 2^24, so the
     /// conversion is exact).
     ///
-    /// `w`: 16 outputs x 32 inputs of weight + 128, layout `[input / 4][output][input % 4]`. `x[r]`: 32 activations.
-    /// `bias[r]` = -128 * sum of `x[r]`.
-    fn block_dots<const R: usize>(self, w: &[u8; LANES * BLOCK], x: [&[i8; BLOCK]; R], bias: [i32; R]) -> [Self::F; R];
+    /// `x[r]`: 32 activations. `bias[r]` = -128 * sum of `x[r]`, for instructions that want unsigned weights.
+    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [Self::F; R];
+
+    /// Rows `0..product.n_rows` of `out`, as module `product` defines them; what is beyond is left undefined.
+    #[inline(always)]
+    fn product(self, product: &TileProduct<'_>, out: &mut Tile) {
+        by_rows(self, product, out);
+    }
 
     /// All lanes zero.
     #[inline(always)]

@@ -2,7 +2,8 @@
 
 use core::arch::x86_64::*;
 
-use crate::quant::BLOCK;
+use crate::product::WeightBlock;
+use crate::quant::{BLOCK, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Proof that AVX2 and FMA are there; made only by [`Avx2::detect`].
@@ -149,27 +150,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn block_dots<const R: usize>(
-        self,
-        w: &[u8; LANES * BLOCK],
-        x: [&[i8; BLOCK]; R],
-        _bias: [i32; R],
-    ) -> [Self::F; R] {
-        // maddubs saturates at 16 bits, so the weights go back to signed and both factors are kept within 127:
-        // |x| * (w with the sign of x) sums two products of at most 127 * 127, which fits.
+    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], _bias: [i32; R]) -> [Self::F; R] {
+        // maddubs takes one unsigned factor and saturates at 16 bits: |x| * (w with the sign of x) sums two products of
+        // at most 127 * 127, which fits.
         // SAFETY: the instructions are there (see `Avx2`), and `w` holds BLOCK / 4 groups of 64 bytes.
         unsafe {
             let zero = _mm256_setzero_si256();
             let ones = _mm256_set1_epi16(1);
-            let offset = _mm256_set1_epi8(-128);
             let mut dots = [(zero, zero); R];
             for group in 0..BLOCK / 4 {
-                let at = w.as_ptr().add(group * 64);
-                let low = _mm256_xor_si256(_mm256_loadu_si256(at.cast()), offset);
-                let high = _mm256_xor_si256(_mm256_loadu_si256(at.add(32).cast()), offset);
+                let at = w.0.as_ptr().add(group * 64);
+                let low = _mm256_loadu_si256(at.cast());
+                let high = _mm256_loadu_si256(at.add(32).cast());
                 for (dot, x) in dots.iter_mut().zip(&x) {
                     let at = group * 4;
-                    let four = i32::from_ne_bytes([x[at] as u8, x[at + 1] as u8, x[at + 2] as u8, x[at + 3] as u8]);
+                    let four = i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
                     let x = _mm256_set1_epi32(four);
                     let magnitude = _mm256_abs_epi8(x);
                     let half = |w| _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x)), ones);

@@ -2,7 +2,8 @@
 
 use core::arch::x86_64::*;
 
-use crate::quant::BLOCK;
+use crate::product::WeightBlock;
+use crate::quant::{BLOCK, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Proof that AVX-512 F, BW, DQ, VL and VNNI, AVX2 and FMA are there; made only by [`Avx512::detect`].
@@ -138,15 +139,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn block_dots<const R: usize>(self, w: &[u8; LANES * BLOCK], x: [&[i8; BLOCK]; R], bias: [i32; R]) -> [Self::F; R] {
+    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [Self::F; R] {
         lanes!({
+            let offset = _mm512_set1_epi8(-128);
             let mut dots: [__m512i; R] = core::array::from_fn(|r| _mm512_set1_epi32(bias[r]));
             for group in 0..BLOCK / 4 {
-                // SAFETY: `w` holds BLOCK / 4 groups of 64 bytes.
-                let w = _mm512_loadu_si512(w.as_ptr().add(group * 64).cast());
+                // SAFETY: `w` holds BLOCK / 4 groups of 64 bytes. vpdpbusd wants one unsigned factor: weight + 128.
+                let w = _mm512_xor_si512(_mm512_load_si512(w.0.as_ptr().add(group * 64).cast()), offset);
                 for (dot, x) in dots.iter_mut().zip(&x) {
                     let at = group * 4;
-                    let four = i32::from_ne_bytes([x[at] as u8, x[at + 1] as u8, x[at + 2] as u8, x[at + 3] as u8]);
+                    let four = i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
                     // vpdpbusd does not saturate between its four products: exact.
                     *dot = _mm512_dpbusd_epi32(*dot, w, _mm512_set1_epi32(four));
                 }

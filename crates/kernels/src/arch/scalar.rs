@@ -1,6 +1,7 @@
 //! Plain Rust, for every machine: the definition that the other instruction sets are tested against.
 
-use crate::quant::BLOCK;
+use crate::product::WeightBlock;
+use crate::quant::RowBlock;
 use crate::simd::{Kernel, LANES, Simd};
 
 /// The portable implementation; always available.
@@ -106,10 +107,10 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn block_dots<const R: usize>(self, w: &[u8; LANES * BLOCK], x: [&[i8; BLOCK]; R], bias: [i32; R]) -> [Self::F; R] {
+    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], _bias: [i32; R]) -> [Self::F; R] {
         core::array::from_fn(|r| {
-            let mut dots = [bias[r]; LANES];
-            for (group, x4) in w.chunks_exact(4 * LANES).zip(x[r].chunks_exact(4)) {
+            let mut dots = [0i32; LANES];
+            for (group, x4) in w.0.chunks_exact(4 * LANES).zip(x[r].0.chunks_exact(4)) {
                 for (dot, w4) in dots.iter_mut().zip(group.chunks_exact(4)) {
                     for (&w, &x) in w4.iter().zip(x4) {
                         *dot += i32::from(w) * i32::from(x);
