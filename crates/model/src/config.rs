@@ -6,7 +6,7 @@ use crate::Error;
 
 /// Configuration of a Llama-like decoder: RMSNorm, RoPE, grouped-query attention, SwiGLU (Touvron et al., 2023).
 #[derive(Clone, Debug, PartialEq)]
-pub struct LlamaConfig {
+pub struct ModelConfig {
     /// Number of layers.
     pub n_layers: usize,
     /// Width of the residual stream.
@@ -25,7 +25,7 @@ pub struct LlamaConfig {
     pub rms_eps: f32,
 }
 
-impl LlamaConfig {
+impl ModelConfig {
     /// Checks every size against what the kernels and sane files allow.
     ///
     /// # Errors

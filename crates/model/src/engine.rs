@@ -1,9 +1,22 @@
 //! Runs a model on a batch of rows. A row is one token of one sequence; its result depends on its own sequence alone.
+//!
+//! A wide batch is cut into panels of rows that the threads of the current rayon pool take through a layer; they meet
+//! twice a layer, before and after the keys and values are stored. In a narrow batch, such as one token of each of some
+//! sequences, the threads share the outputs of every linear layer instead, so that the weights are read once.
 
-use lmgc_kernels::{AttentionScratch, Kernels, KvCache, QuantRows, RopeTable, Scratch};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use lmgc_kernels::{AttentionScratch, Kernels, KvCache, Positions, QuantRows, RopeTable, Scratch, Store, TILE_ROWS};
 use rayon::prelude::*;
 
-use crate::{Error, Model, OutputLayer};
+use crate::model::Layer;
+use crate::{Error, Model, ModelConfig, OutputLayer};
+
+/// Rows of a panel at most: their activations stay in a core's second-level cache.
+const PANEL_ROWS: usize = 64;
+/// A batch of this many rows or fewer is narrow.
+const NARROW_ROWS: usize = 2 * TILE_ROWS;
 
 /// Consecutive tokens to append to one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -23,29 +36,57 @@ pub struct Engine<'m> {
     kernels: Kernels,
     rope: RopeTable,
     capacity_tokens: usize,
+    /// `[sequence][layer]`.
     sequences: Vec<Vec<KvCache>>,
+    /// One a thread of the pool.
+    threads: Vec<Mutex<PanelScratch>>,
     buffers: Buffers,
 }
 
-/// Reusable memory, a row-major matrix each.
+/// Reusable memory for a whole batch.
 #[derive(Default)]
 struct Buffers {
+    /// Residual stream, `[rows, d_model]`.
     x: Vec<f32>,
-    normed: Vec<f32>,
-    projected: Vec<f32>,
+    /// `[rows, queries, keys and values]`.
+    qkv: Vec<f32>,
+    /// `[rows, n_heads * head_dim]`; narrow batches only.
     attended: Vec<f32>,
-    activated: Vec<f32>,
-    residual: Vec<f32>,
+    /// `[rows, n_symbols]`; where logits are returned.
     logits: Vec<f32>,
-    scratch: Scratch,
+    split: Scratch,
 }
 
-/// Which sequence and position a row belongs to.
-#[derive(Clone, Copy)]
-struct Row {
+/// Reusable memory of one thread: a row-major matrix each, for the rows of a panel.
+#[derive(Default)]
+struct PanelScratch {
+    normed: Vec<f32>,
+    q: QuantRows,
+    attended: Vec<f32>,
+    projected: Vec<f32>,
+    activated: Vec<f32>,
+    logits: Vec<f32>,
+    attention: AttentionScratch,
+}
+
+/// Rows that follow each other in the batch and in their sequence.
+#[derive(Clone, Debug)]
+struct Run {
     sequence: usize,
-    position: usize,
-    token: u32,
+    /// In the batch.
+    rows: Range<usize>,
+    /// Position of the first row in its sequence.
+    first: usize,
+}
+
+impl Run {
+    /// The part of it that lies in some rows of the batch.
+    fn within(&self, rows: &Range<usize>) -> Option<Self> {
+        let start = self.rows.start.max(rows.start);
+        let end = self.rows.end.min(rows.end);
+        let first = self.first + (start.saturating_sub(self.rows.start));
+        (start < end).then_some(Self { sequence: self.sequence, rows: start..end, first })
+    }
 }
 
 impl<'m> Engine<'m> {
@@ -66,6 +107,7 @@ impl<'m> Engine<'m> {
             output,
             kernels,
             capacity_tokens,
+            threads: Vec::new(),
             buffers: Buffers::default(),
         }
     }
@@ -97,84 +139,270 @@ impl<'m> Engine<'m> {
     /// # Panics
     /// If a sequence does not exist or occurs twice.
     pub fn forward(&mut self, batch: &[Segment<'_>]) -> Result<&[f32], Error> {
-        let rows = self.rows(batch)?;
-        let Self { model, output, kernels, rope, sequences, buffers, .. } = self;
+        let runs = self.append(batch)?;
+        let n_rows = runs.last().map_or(0, |run| run.rows.end);
+        let n_symbols = self.output.n_symbols();
+        let mut logits = std::mem::take(&mut self.buffers.logits);
+        logits.resize(n_rows * n_symbols, 0.0);
+        if n_rows <= NARROW_ROWS {
+            let Self { model, output, kernels, threads, buffers, .. } = self;
+            let mut scratch = lock(&threads[0]);
+            let PanelScratch { normed, q, .. } = &mut *scratch;
+            final_norm(*kernels, model, &buffers.x, normed, q);
+            kernels.linear_split(&output.linear, q, Store::Replace, &mut buffers.split, &mut logits);
+        } else {
+            let rows = logits.par_chunks_exact_mut(n_symbols.max(1)).map(Mutex::new).collect::<Vec<_>>();
+            self.logits_of_rows(|row, logits| lock(&rows[row]).copy_from_slice(logits));
+        }
+        self.buffers.logits = logits;
+        Ok(&self.buffers.logits)
+    }
+
+    /// As [`Engine::forward`], but hands each row's logits to `each` as they come, so that no more than a few rows'
+    /// logits exist at a time. Returns what it returns, in the batch's order.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    ///
+    /// # Panics
+    /// As [`Engine::forward`].
+    pub fn forward_each<T: Send>(
+        &mut self,
+        batch: &[Segment<'_>],
+        each: impl Fn(usize, &[f32]) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
+        self.append(batch)?;
+        Ok(self.logits_of_rows(each))
+    }
+
+    /// The output layer for every row of the residual stream, some rows at a time.
+    fn logits_of_rows<T: Send>(&self, each: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
+        let Self { model, output, kernels, threads, buffers, .. } = self;
+        let n_symbols = output.n_symbols();
+        buffers
+            .x
+            .par_chunks(TILE_ROWS * model.config().d_model)
+            .enumerate()
+            .flat_map_iter(|(panel, x)| {
+                let mut scratch = lock(this_thread(threads));
+                let PanelScratch { normed, q, logits, .. } = &mut *scratch;
+                final_norm(*kernels, model, x, normed, q);
+                logits.resize(q.n_rows() * n_symbols, 0.0);
+                kernels.linear(&output.linear, q, Store::Replace, logits);
+                (0..q.n_rows()).map(|row| each(panel * TILE_ROWS + row, &logits[row * n_symbols..][..n_symbols])).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Runs all layers and leaves the residual stream in `buffers.x`.
+    fn append(&mut self, batch: &[Segment<'_>]) -> Result<Vec<Run>, Error> {
+        let runs = self.runs(batch)?;
+        let Self { model, kernels, rope, sequences, threads, buffers, .. } = self;
+        let n_threads = rayon::current_num_threads().max(1);
+        threads.resize_with(n_threads, Mutex::default);
         let config = model.config();
-        let (d, shape) = (config.d_model, config.attention);
-        let n = rows.len();
-        buffers.x.resize(n * d, 0.0);
-        buffers.normed.resize(n * d, 0.0);
-        buffers.residual.resize(n * d, 0.0);
-        buffers.attended.resize(n * shape.q_len(), 0.0);
-        buffers.activated.resize(n * config.d_ffn, 0.0);
-        let Buffers { x, normed, projected, attended, activated, residual, logits, scratch } = buffers;
-        let mut q_model = QuantRows::new(d);
-        let mut q_heads = QuantRows::new(shape.q_len());
-        let mut q_ffn = QuantRows::new(config.d_ffn);
-
-        for (row, x) in rows.iter().zip(x.chunks_exact_mut(d)) {
-            model.embedding.dequantise_row(row.token as usize, x);
+        let n = runs.last().map_or(0, |run| run.rows.end);
+        let pass = Pass { config, kernels: *kernels, rope, runs: &runs, threads };
+        buffers.x.resize(n * config.d_model, 0.0);
+        buffers.qkv.resize(n * pass.qkv_len(), 0.0);
+        let tokens = batch.iter().flat_map(|segment| segment.tokens);
+        for (&token, x) in tokens.zip(buffers.x.chunks_exact_mut(config.d_model)) {
+            model.embedding.dequantise_row(token as usize, x);
         }
-        let scale = 1.0 / (shape.head_dim as f32).sqrt();
-        let qkv_len = shape.q_len() + 2 * shape.kv_len();
         for (i, layer) in model.layers.iter().enumerate() {
-            kernels.rms_norm(x, &layer.attention_norm, config.rms_eps, normed);
-            kernels.quantise_rows(normed, &mut q_model);
-            projected.resize(n * qkv_len, 0.0);
-            kernels.linear(&layer.qkv, &q_model, scratch, projected);
-            projected.par_chunks_exact_mut(qkv_len).zip(&rows).with_min_len(16).for_each(|(qkv, row)| {
-                kernels.rotate(rope, row.position, &mut qkv[..shape.q_len() + shape.kv_len()]);
-            });
-            for (row, qkv) in rows.iter().zip(projected.chunks_exact(qkv_len)) {
-                let (k, v) = qkv[shape.q_len()..].split_at(shape.kv_len());
-                sequences[row.sequence][i].push(k, v);
+            if n <= NARROW_ROWS {
+                pass.narrow_layer(layer, i, sequences, buffers);
+            } else {
+                let panel_rows = n.div_ceil(2 * n_threads).next_multiple_of(TILE_ROWS).min(PANEL_ROWS);
+                pass.wide_layer(layer, i, sequences, buffers, panel_rows);
             }
-            let sequences = &*sequences;
-            projected
-                .par_chunks_exact(qkv_len)
-                .zip(&rows)
-                .zip(attended.par_chunks_exact_mut(shape.q_len()))
-                .for_each_init(AttentionScratch::default, |scratch, ((qkv, row), out)| {
-                    let q = &qkv[..shape.q_len()];
-                    kernels.attend(&sequences[row.sequence][i], row.position, scale, q, scratch, out);
-                });
-            kernels.quantise_rows(attended, &mut q_heads);
-            kernels.linear(&layer.attention_out, &q_heads, scratch, residual);
-            kernels.add_assign(x, residual);
-
-            kernels.rms_norm(x, &layer.ffn_norm, config.rms_eps, normed);
-            kernels.quantise_rows(normed, &mut q_model);
-            projected.resize(n * 2 * config.d_ffn, 0.0);
-            kernels.linear(&layer.gate_up, &q_model, scratch, projected);
-            kernels.silu_mul(projected, config.d_ffn, activated);
-            kernels.quantise_rows(activated, &mut q_ffn);
-            kernels.linear(&layer.down, &q_ffn, scratch, residual);
-            kernels.add_assign(x, residual);
         }
-        kernels.rms_norm(x, &model.final_norm, config.rms_eps, normed);
-        kernels.quantise_rows(normed, &mut q_model);
-        logits.resize(n * output.n_symbols(), 0.0);
-        kernels.linear(&output.linear, &q_model, scratch, logits);
-        Ok(logits)
+        Ok(runs)
     }
 
     /// Lays out the batch's rows and checks them before anything changes.
-    fn rows(&self, batch: &[Segment<'_>]) -> Result<Vec<Row>, Error> {
+    fn runs(&self, batch: &[Segment<'_>]) -> Result<Vec<Run>, Error> {
         let vocab_size = self.model.config().vocab_size;
-        let mut rows = Vec::new();
+        let mut runs = Vec::new();
+        let mut n_rows = 0;
         for (i, segment) in batch.iter().enumerate() {
             assert!(batch[..i].iter().all(|other| other.sequence != segment.sequence), "a sequence once a batch");
             let first = self.n_tokens(segment.sequence);
-            for (position, &token) in (first..).zip(segment.tokens) {
-                if position >= self.capacity_tokens {
-                    return Err(Error::WindowFull { position, capacity_tokens: self.capacity_tokens });
-                }
-                if token as usize >= vocab_size {
-                    return Err(Error::TokenOutOfRange { id: token, vocab_size });
-                }
-                rows.push(Row { sequence: segment.sequence, position, token });
+            if first + segment.tokens.len() > self.capacity_tokens {
+                let position = first.max(self.capacity_tokens);
+                return Err(Error::WindowFull { position, capacity_tokens: self.capacity_tokens });
+            }
+            if let Some(&id) = segment.tokens.iter().find(|&&id| id as usize >= vocab_size) {
+                return Err(Error::TokenOutOfRange { id, vocab_size });
+            }
+            let rows = n_rows..n_rows + segment.tokens.len();
+            n_rows = rows.end;
+            runs.push(Run { sequence: segment.sequence, rows, first });
+        }
+        Ok(runs)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The scratch memory of the pool's thread that asks.
+fn this_thread(threads: &[Mutex<PanelScratch>]) -> &Mutex<PanelScratch> {
+    &threads[rayon::current_thread_index().unwrap_or(0) % threads.len()]
+}
+
+fn final_norm(kernels: Kernels, model: &Model, x: &[f32], normed: &mut Vec<f32>, q: &mut QuantRows) {
+    normed.resize(x.len(), 0.0);
+    kernels.rms_norm(x, &model.final_norm, model.config().rms_eps, normed);
+    kernels.quantise_rows(normed, model.config().d_model, q);
+}
+
+/// What stays the same from layer to layer.
+struct Pass<'a> {
+    config: &'a ModelConfig,
+    kernels: Kernels,
+    rope: &'a RopeTable,
+    runs: &'a [Run],
+    threads: &'a [Mutex<PanelScratch>],
+}
+
+impl Pass<'_> {
+    fn qkv_len(&self) -> usize {
+        self.config.attention.q_len() + 2 * self.config.attention.kv_len()
+    }
+
+    /// The runs' parts in some rows of the batch.
+    fn runs_within(&self, rows: Range<usize>) -> impl Iterator<Item = Run> {
+        self.runs.iter().filter_map(move |run| run.within(&rows))
+    }
+
+    /// One layer of a batch of many rows.
+    fn wide_layer(
+        &self,
+        layer: &Layer,
+        index: usize,
+        sequences: &mut [Vec<KvCache>],
+        buffers: &mut Buffers,
+        panel_rows: usize,
+    ) {
+        let (d, qkv_len) = (self.config.d_model, self.qkv_len());
+        let Buffers { x, qkv, .. } = buffers;
+        let panels = x.par_chunks(panel_rows * d).zip(qkv.par_chunks_mut(panel_rows * qkv_len));
+        panels.with_max_len(1).enumerate().for_each(|(panel, (x, qkv))| {
+            let PanelScratch { normed, q, .. } = &mut *lock(this_thread(self.threads));
+            self.attention_input(layer, x, normed, q);
+            self.kernels.linear(&layer.qkv, q, Store::Replace, qkv);
+            self.rotate(panel * panel_rows, qkv);
+        });
+        self.store(index, sequences, qkv);
+        let sequences = &*sequences;
+        let panels = x.par_chunks_mut(panel_rows * d).zip(qkv.par_chunks(panel_rows * qkv_len));
+        panels.with_max_len(1).enumerate().for_each(|(panel, (x, qkv))| {
+            let n_rows = x.len() / d;
+            let scratch = &mut *lock(this_thread(self.threads));
+            let PanelScratch { normed, q, attended, projected, activated, attention, .. } = scratch;
+            let q_len = self.config.attention.q_len();
+            attended.resize(n_rows * q_len, 0.0);
+            let first_row = panel * panel_rows;
+            for run in self.runs_within(first_row..first_row + n_rows) {
+                let at = run.rows.start - first_row;
+                let out = &mut attended[at * q_len..][..run.rows.len() * q_len];
+                self.attend(&sequences[run.sequence][index], &run, &qkv[at * qkv_len..], attention, out);
+            }
+            self.kernels.quantise_rows(attended, q_len, q);
+            self.kernels.linear(&layer.attention_out, q, Store::Add, x);
+            self.feed_forward_input(layer, x, normed, q);
+            projected.resize(n_rows * 2 * self.config.d_ffn, 0.0);
+            self.kernels.linear(&layer.gate_up, q, Store::Replace, projected);
+            self.activate(projected, activated, q);
+            self.kernels.linear(&layer.down, q, Store::Add, x);
+        });
+    }
+
+    /// One layer of a batch of few rows.
+    fn narrow_layer(&self, layer: &Layer, index: usize, sequences: &mut [Vec<KvCache>], buffers: &mut Buffers) {
+        let Buffers { x, qkv, attended, split, .. } = buffers;
+        let (q_len, qkv_len) = (self.config.attention.q_len(), self.qkv_len());
+        let n_rows = x.len() / self.config.d_model;
+        // Not this thread's own: that one serves the attention below.
+        let PanelScratch { normed, mut q, projected, activated, .. } = std::mem::take(&mut *lock(&self.threads[0]));
+        let (mut normed, mut projected, mut activated) = (normed, projected, activated);
+        self.attention_input(layer, x, &mut normed, &mut q);
+        self.kernels.linear_split(&layer.qkv, &q, Store::Replace, split, qkv);
+        self.rotate(0, qkv);
+        self.store(index, sequences, qkv);
+        let sequences = &*sequences;
+        attended.resize(n_rows * q_len, 0.0);
+        let mut rest = attended.as_mut_slice();
+        let mut parts = Vec::with_capacity(self.runs.len());
+        for run in self.runs {
+            let (out, after) = rest.split_at_mut(run.rows.len() * q_len);
+            rest = after;
+            parts.push((run, out));
+        }
+        parts.into_par_iter().for_each(|(run, out)| {
+            let attention = &mut lock(this_thread(self.threads)).attention;
+            self.attend(&sequences[run.sequence][index], run, &qkv[run.rows.start * qkv_len..], attention, out);
+        });
+        self.kernels.quantise_rows(attended, q_len, &mut q);
+        self.kernels.linear_split(&layer.attention_out, &q, Store::Add, split, x);
+        self.feed_forward_input(layer, x, &mut normed, &mut q);
+        projected.resize(n_rows * 2 * self.config.d_ffn, 0.0);
+        self.kernels.linear_split(&layer.gate_up, &q, Store::Replace, split, &mut projected);
+        self.activate(&projected, &mut activated, &mut q);
+        self.kernels.linear_split(&layer.down, &q, Store::Add, split, x);
+        let scratch = &mut *lock(&self.threads[0]);
+        (scratch.normed, scratch.q, scratch.projected, scratch.activated) = (normed, q, projected, activated);
+    }
+
+    /// The quantised input of the query, key and value projections.
+    fn attention_input(&self, layer: &Layer, x: &[f32], normed: &mut Vec<f32>, q: &mut QuantRows) {
+        normed.resize(x.len(), 0.0);
+        self.kernels.rms_norm(x, &layer.attention_norm, self.config.rms_eps, normed);
+        self.kernels.quantise_rows(normed, self.config.d_model, q);
+    }
+
+    /// The quantised input of the feed-forward layer.
+    fn feed_forward_input(&self, layer: &Layer, x: &[f32], normed: &mut Vec<f32>, q: &mut QuantRows) {
+        normed.resize(x.len(), 0.0);
+        self.kernels.rms_norm(x, &layer.ffn_norm, self.config.rms_eps, normed);
+        self.kernels.quantise_rows(normed, self.config.d_model, q);
+    }
+
+    /// The quantised input of the down projection.
+    fn activate(&self, projected: &[f32], activated: &mut Vec<f32>, q: &mut QuantRows) {
+        activated.resize(projected.len() / 2, 0.0);
+        self.kernels.silu_mul(projected, self.config.d_ffn, activated);
+        self.kernels.quantise_rows(activated, self.config.d_ffn, q);
+    }
+
+    /// Turns the queries and keys of rows that start at `first_row` of the batch.
+    fn rotate(&self, first_row: usize, qkv: &mut [f32]) {
+        let (qkv_len, turned) = (self.qkv_len(), self.config.attention.q_len() + self.config.attention.kv_len());
+        for run in self.runs_within(first_row..first_row + qkv.len() / qkv_len) {
+            let rows = qkv[(run.rows.start - first_row) * qkv_len..].chunks_exact_mut(qkv_len);
+            for (row, position) in rows.zip(run.first..run.first + run.rows.len()) {
+                self.kernels.rotate(self.rope, position, &mut row[..turned]);
             }
         }
-        Ok(rows)
+    }
+
+    /// Appends all rows' keys and values to their sequences.
+    fn store(&self, index: usize, sequences: &mut [Vec<KvCache>], qkv: &[f32]) {
+        let (q_len, kv_len, qkv_len) =
+            (self.config.attention.q_len(), self.config.attention.kv_len(), self.qkv_len());
+        for run in self.runs {
+            let rows = &qkv[run.rows.start * qkv_len..run.rows.end * qkv_len];
+            let (keys, values) = (&rows[q_len.min(rows.len())..], &rows[(q_len + kv_len).min(rows.len())..]);
+            self.kernels.append(&mut sequences[run.sequence][index], run.rows.len(), keys, values, qkv_len);
+        }
+    }
+
+    /// Attention of a run's rows; `qkv` begins with its first row.
+    fn attend(&self, cache: &KvCache, run: &Run, qkv: &[f32], scratch: &mut AttentionScratch, out: &mut [f32]) {
+        let scale = 1.0 / (self.config.attention.head_dim as f32).sqrt();
+        let positions = Positions { first: run.first, n_rows: run.rows.len(), window: None };
+        self.kernels.attend(cache, positions, scale, qkv, self.qkv_len(), scratch, out);
     }
 }

@@ -13,7 +13,7 @@ use lmgc_tensors::gguf::{GgufFile, GgufTensor, Value};
 use rayon::prelude::*;
 
 use crate::dequantise::dequantise;
-use crate::{Error, LayerWeights, LlamaConfig, Model, Weights};
+use crate::{Error, LayerWeights, ModelConfig, Model, Weights};
 
 impl Model {
     /// Loads a model from a GGUF file of architecture `llama`, reading weights from `path`, whose header is `gguf`.
@@ -67,7 +67,7 @@ impl Model {
     }
 }
 
-fn read_config(gguf: &GgufFile) -> Result<LlamaConfig, Error> {
+fn read_config(gguf: &GgufFile) -> Result<ModelConfig, Error> {
     let missing = |field: &str, problem: &str| Error::Config { field: field.to_owned(), problem: problem.to_owned() };
     let text = |key: &str| gguf.metadata.get(key).and_then(Value::as_str);
     let architecture = text("general.architecture").ok_or_else(|| missing("general.architecture", "is missing"))?;
@@ -112,7 +112,7 @@ fn read_config(gguf: &GgufFile) -> Result<LlamaConfig, Error> {
         let problem = format!("is {rotated}; only whole heads of {head_dim} can be rotated");
         return Err(Error::Config { field: "llama.rope.dimension_count".to_owned(), problem });
     }
-    Ok(LlamaConfig {
+    Ok(ModelConfig {
         n_layers: required("block_count")?,
         d_model,
         attention: AttentionShape {
@@ -145,7 +145,7 @@ struct Loader<'a, R> {
 }
 
 /// The error for a tensor that this architecture does not use: the model would run, but give other probabilities.
-fn left_over(config: &LlamaConfig, gguf: &GgufFile) -> Error {
+fn left_over(config: &ModelConfig, gguf: &GgufFile) -> Error {
     let parts =
         ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"];
     let layers = (0..config.n_layers).flat_map(|i| parts.map(|part| format!("blk.{i}.{part}.weight")));

@@ -12,7 +12,7 @@ mod gguf;
 mod model;
 pub mod store;
 
-pub use config::LlamaConfig;
+pub use config::ModelConfig;
 pub use engine::{Engine, Segment};
 pub use error::Error;
 pub use lmgc_kernels::{Isa, Kernels, NUMERICS_REVISION};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use lmgc_kernels::{PackedLinear, QuantMatrix};
 
-use crate::{Error, LlamaConfig};
+use crate::{Error, ModelConfig};
 
 /// BLAKE3 hash over a model's configuration, canonical weights and token table. Two models with the same fingerprint
 /// give the same probabilities, whatever file they came from.
@@ -73,7 +73,7 @@ pub(crate) struct Layer {
 /// A Llama-like model, ready to run.
 #[derive(Debug)]
 pub struct Model {
-    pub(crate) config: LlamaConfig,
+    pub(crate) config: ModelConfig,
     pub(crate) embedding: QuantMatrix,
     pub(crate) layers: Vec<Layer>,
     pub(crate) final_norm: Vec<f32>,
@@ -86,7 +86,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Config`] or [`Error::Tensor`] for what does not fit.
-    pub fn new(config: LlamaConfig, weights: Weights) -> Result<Self, Error> {
+    pub fn new(config: ModelConfig, weights: Weights) -> Result<Self, Error> {
         config.validate()?;
         let (d, d_ffn, vocab) = (config.d_model, config.d_ffn, config.vocab_size);
         let (q_len, kv_len) = (config.attention.q_len(), config.attention.kv_len());
@@ -116,9 +116,9 @@ impl Model {
             .layers
             .into_iter()
             .map(|layer| Layer {
-                qkv: PackedLinear::pack(&layer.q.stack(&[&layer.k, &layer.v])),
+                qkv: PackedLinear::stack(&[&layer.q, &layer.k, &layer.v]),
                 attention_out: PackedLinear::pack(&layer.attention_out),
-                gate_up: PackedLinear::pack(&layer.gate.stack(&[&layer.up])),
+                gate_up: PackedLinear::stack(&[&layer.gate, &layer.up]),
                 down: PackedLinear::pack(&layer.down),
                 attention_norm: layer.attention_norm,
                 ffn_norm: layer.ffn_norm,
@@ -135,7 +135,7 @@ impl Model {
     }
 
     /// The configuration.
-    pub fn config(&self) -> &LlamaConfig {
+    pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
