@@ -17,7 +17,7 @@
 use crate::kv_cache::{AttentionShape, KvCache, KvHead};
 use crate::math::exp;
 use crate::product::{TILE_ROWS, Tile, TileProduct};
-use crate::quant::{BLOCK, QuantRows, QuantiseRow, bias_of, quantise_block};
+use crate::quant::{BLOCK, QuantRows, load_block};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Reusable memory of [`crate::Kernels::attend`], one a thread.
@@ -122,24 +122,16 @@ impl HeadTile<'_> {
     ) {
         let AttentionScratch { queries, weights, scores } = scratch;
         let head_dim = self.shape.head_dim;
-        queries.resize(self.n_lanes, head_dim);
-        let n_blocks = queries.blocks_per_row();
+        queries.resize(simd, self.n_lanes, head_dim);
         for lane in 0..self.n_lanes {
             let (head, row) = self.pair(lane);
-            let at = lane * n_blocks;
-            QuantiseRow {
-                row: &q[row * stride + head * head_dim..][..head_dim],
-                q: &mut queries.q[at..at + n_blocks],
-                scales: &mut queries.scales[at..at + n_blocks],
-                bias: &mut queries.bias[at..at + n_blocks],
-            }
-            .run(simd);
+            queries.set_row(simd, lane, &q[row * stride + head * head_dim..][..head_dim]);
         }
         // Whole blocks of 32 key positions that some row sees.
         let first_block = self.positions.visible(0).start / BLOCK;
         let end_block = self.positions.visible(self.positions.n_rows - 1).end.div_ceil(BLOCK);
         let maxima = self.scores(simd, queries, first_block, end_block, scores);
-        weights.resize(self.n_lanes, (end_block - first_block) * BLOCK);
+        weights.resize(simd, self.n_lanes, (end_block - first_block) * BLOCK);
         let mut totals = [0.0; TILE_ROWS];
         for lane in 0..self.n_lanes {
             let n_tiles = 2 * (end_block - first_block);
@@ -227,17 +219,12 @@ impl HeadTile<'_> {
         let mut total = simd.zero();
         let at = lane * weights.blocks_per_row();
         let value_scales = &self.head.value_scales[first_block..];
-        for (b, (pair, scales)) in scores.chunks_exact(2).zip(value_scales).enumerate() {
-            let mut products = [0.0; BLOCK];
-            let halves = products.as_chunks_mut::<LANES>().0.iter_mut().zip(scales.as_chunks::<LANES>().0);
-            for (score, (product, scales)) in pair.iter().zip(halves) {
-                let w = exp(simd, simd.sub(simd.load(score), max));
-                total = simd.add(total, w);
-                simd.store(simd.mul(w, simd.load(scales)), product);
-            }
-            let q = &mut weights.q[at + b];
-            weights.scales[at + b] = quantise_block(simd, &products, &mut q.0);
-            weights.bias[at + b] = bias_of(&q.0);
+        for (b, (pair, scales)) in scores.as_chunks::<2>().0.iter().zip(value_scales).enumerate() {
+            let [low, high] = pair;
+            let (w0, w1) = (exp(simd, simd.sub(simd.load(low), max)), exp(simd, simd.sub(simd.load(high), max)));
+            total = simd.add(simd.add(total, w0), w1);
+            let (s0, s1) = load_block(simd, scales);
+            weights.set_block(simd, at + b, simd.mul(w0, s0), simd.mul(w1, s1));
         }
         simd.sum_lanes(total)
     }

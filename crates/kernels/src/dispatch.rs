@@ -13,7 +13,7 @@ use crate::logits::LogitWeights;
 use crate::math::SiluMul;
 use crate::norm::RmsNorm;
 use crate::product::{TILE_ROWS, Tile};
-use crate::quant::{QuantRows, QuantiseRow};
+use crate::quant::QuantRows;
 use crate::rope::{RopeTable, Rotate};
 use crate::simd::{Kernel, Simd};
 
@@ -139,7 +139,6 @@ impl Kernels {
     /// If `x.len()` is no multiple of the row length.
     pub fn quantise_rows(&self, x: &[f32], n_cols: usize, out: &mut QuantRows) {
         assert!(n_cols > 0 && x.len().is_multiple_of(n_cols), "{} values in rows of {n_cols}", x.len());
-        out.resize(x.len() / n_cols, n_cols);
         self.run(QuantiseRows { x, n_cols, out });
     }
 
@@ -285,11 +284,9 @@ impl Kernel for QuantiseRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let n_blocks = self.out.blocks_per_row();
-        let rows = self.x.chunks_exact(self.n_cols).zip(self.out.q.chunks_exact_mut(n_blocks));
-        let side = self.out.scales.chunks_exact_mut(n_blocks).zip(self.out.bias.chunks_exact_mut(n_blocks));
-        for ((row, q), (scales, bias)) in rows.zip(side) {
-            QuantiseRow { row, q, scales, bias }.run(simd);
+        self.out.resize(simd, self.x.len() / self.n_cols, self.n_cols);
+        for (row, x) in self.x.chunks_exact(self.n_cols).enumerate() {
+            self.out.set_row(simd, row, x);
         }
     }
 }

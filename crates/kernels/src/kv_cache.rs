@@ -1,7 +1,7 @@
 //! Keys and values of one layer of one sequence, as int8.
 
 use crate::product::WeightBlock;
-use crate::quant::{BLOCK, QuantiseRow, RowBlock, quantise_whole};
+use crate::quant::{BLOCK, load_block, quantise_block, quantise_whole};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Sizes of the attention layers of one model.
@@ -159,13 +159,12 @@ impl KvHead {
     fn push<S: Simd>(&mut self, simd: S, shape: AttentionShape, position: usize, key: &[f32], value: &[f32]) {
         let (n_blocks, n_tiles) = (shape.head_blocks(), shape.head_tiles());
         let (tile, lane) = (position / LANES, position % LANES);
-        let mut block = [RowBlock([0; BLOCK])];
-        let (mut scale, mut bias) = ([0.0], [0]);
+        let mut block = [0; BLOCK];
         for (b, part) in key.chunks(BLOCK).enumerate() {
-            QuantiseRow { row: part, q: &mut block, scales: &mut scale, bias: &mut bias }.run(simd);
             let at = tile * n_blocks + b;
-            self.key_scales[at][lane] = scale[0];
-            for (input, four) in block[0].0.chunks_exact(4).enumerate() {
+            let (x0, x1) = load_block(simd, part);
+            self.key_scales[at][lane] = quantise_block(simd, x0, x1, &mut block);
+            for (input, four) in block.chunks_exact(4).enumerate() {
                 self.keys[at].0[WeightBlock::index(4 * input, lane)..][..4].copy_from_slice(four);
             }
         }

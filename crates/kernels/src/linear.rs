@@ -101,15 +101,10 @@ impl PackedLinear {
     fn tile<S: Simd>(&self, simd: S, x: &QuantRows, first_row: usize, n_rows: usize, tile: usize, out: &mut Tile) {
         let n_blocks = x.blocks_per_row();
         let at = tile * n_blocks;
-        let product = TileProduct::of_rows(
-            x,
-            first_row,
-            n_rows,
-            &self.weights[at..at + n_blocks],
-            1,
-            Some(&self.scales[at..at + n_blocks]),
-        );
-        simd.product(&product, out);
+        let (weights, scales) = (&self.weights[at..at + n_blocks], &self.scales[at..at + n_blocks]);
+        let product = TileProduct::of_rows(x, first_row, n_rows, weights, 1, Some(scales));
+        // Once is enough for the rows that follow.
+        simd.product(&TileProduct { prefetch_next: first_row == 0, ..product }, out);
         if let Some(bias) = &self.bias {
             let bias = simd.load(&bias[tile]);
             for row in &mut out.0[..n_rows] {

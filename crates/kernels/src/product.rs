@@ -47,8 +47,9 @@ pub struct TileProduct<'a> {
     pub(crate) rows: &'a [RowBlock],
     /// Laid out as `rows`.
     pub(crate) row_scales: &'a [f32],
-    /// Sum of each block times -128, laid out as `rows`.
-    pub(crate) row_bias: &'a [i32],
+    /// Sum of each block times -128, laid out as `rows`; `None` where the instruction set does not want it, and then
+    /// `rows` holds 16 rows.
+    pub(crate) row_bias: Option<&'a [i32]>,
     /// Blocks from one row to the next.
     pub(crate) row_stride: usize,
     /// Rows wanted, at most 16.
@@ -61,6 +62,8 @@ pub struct TileProduct<'a> {
     pub(crate) weight_stride: usize,
     /// Laid out as `weights`; `None` where the weights are integers as they are.
     pub(crate) weight_scales: Option<&'a [[f32; LANES]]>,
+    /// Whether the weights that lie behind these are likely wanted next.
+    pub(crate) prefetch_next: bool,
 }
 
 impl<'a> TileProduct<'a> {
@@ -78,13 +81,14 @@ impl<'a> TileProduct<'a> {
         Self {
             rows: &x.q[from..],
             row_scales: &x.scales[from..],
-            row_bias: &x.bias[from..],
+            row_bias: (!x.bias.is_empty()).then(|| &x.bias[from..]),
             row_stride: n_blocks,
             n_rows,
             n_blocks,
             weights,
             weight_stride,
             weight_scales,
+            prefetch_next: false,
         }
     }
 }
@@ -110,13 +114,14 @@ fn some_rows<S: Simd, const R: usize>(simd: S, product: &TileProduct<'_>, row: u
     let TileProduct { n_blocks, row_stride, weight_stride, .. } = *product;
     let q: [&[RowBlock]; R] = core::array::from_fn(|r| &product.rows[(row + r) * row_stride..][..n_blocks]);
     let x_scales: [&[f32]; R] = core::array::from_fn(|r| &product.row_scales[(row + r) * row_stride..][..n_blocks]);
-    let bias: [&[i32]; R] = core::array::from_fn(|r| &product.row_bias[(row + r) * row_stride..][..n_blocks]);
+    let bias: Option<[&[i32]; R]> =
+        product.row_bias.map(|bias| core::array::from_fn(|r| &bias[(row + r) * row_stride..][..n_blocks]));
     let mut acc = [simd.zero(); R];
     for b in 0..n_blocks {
         let dots = simd.block_dots::<R>(
             &product.weights[b * weight_stride],
             core::array::from_fn(|r| &q[r][b]),
-            core::array::from_fn(|r| bias[r][b]),
+            bias.map_or([0; R], |bias| core::array::from_fn(|r| bias[r][b])),
         );
         match product.weight_scales {
             Some(scales) => {

@@ -7,8 +7,9 @@
 //!
 //! |q| <= 127 follows, since x * (127 / m) never exceeds 127.5.
 
+use crate::arch::scalar::Scalar;
 use crate::product::TILE_ROWS;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{LANES, Simd};
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;
@@ -51,10 +52,9 @@ impl QuantMatrix {
     pub fn push_row(&mut self, row: &[f32]) {
         assert_eq!(row.len(), self.cols, "row length");
         for block in row.chunks(BLOCK) {
-            let mut padded = [0.0; BLOCK];
-            padded[..block.len()].copy_from_slice(block);
             let mut q = [0; BLOCK];
-            self.scales.push(quantise_block(crate::arch::scalar::Scalar, &padded, &mut q));
+            let (x0, x1) = load_block(Scalar, block);
+            self.scales.push(quantise_block(Scalar, x0, x1, &mut q));
             self.q.extend_from_slice(&q);
         }
         self.rows += 1;
@@ -145,7 +145,7 @@ pub struct QuantRows {
     /// `[rows rounded up to a multiple of 16][blocks]`, so that tile instructions may read whole tiles.
     pub(crate) q: Vec<RowBlock>,
     pub(crate) scales: Vec<f32>,
-    /// -128 times the sum of each block, which undoes the offset of unsigned weights.
+    /// -128 times the sum of each block, where the instruction set asks for it ([`Simd::wants_bias`]); else empty.
     pub(crate) bias: Vec<i32>,
 }
 
@@ -166,20 +166,45 @@ impl QuantRows {
     }
 
     /// Makes room for `n_rows` rows of `n_cols` values; their contents are stale until written.
-    pub(crate) fn resize(&mut self, n_rows: usize, n_cols: usize) {
+    pub(crate) fn resize<S: Simd>(&mut self, simd: S, n_rows: usize, n_cols: usize) {
         (self.n_rows, self.n_cols) = (n_rows, n_cols);
         let n_blocks = n_rows.next_multiple_of(TILE_ROWS) * self.blocks_per_row();
         self.q.resize(n_blocks, RowBlock([0; BLOCK]));
         self.scales.resize(n_blocks, 0.0);
-        self.bias.resize(n_blocks, 0);
+        self.bias.resize(if simd.wants_bias(n_rows) { n_blocks } else { 0 }, 0);
     }
+
+    /// Quantises `x` into row `row`.
+    #[inline(always)]
+    pub(crate) fn set_row<S: Simd>(&mut self, simd: S, row: usize, x: &[f32]) {
+        let n_blocks = self.blocks_per_row();
+        for (b, x) in x.chunks(BLOCK).enumerate() {
+            let (x0, x1) = load_block(simd, x);
+            self.set_block(simd, row * n_blocks + b, x0, x1);
+        }
+    }
+
+    /// Quantises the lower and the upper half of a block into block `at`.
+    #[inline(always)]
+    pub(crate) fn set_block<S: Simd>(&mut self, simd: S, at: usize, x0: S::F, x1: S::F) {
+        let q = &mut self.q[at];
+        self.scales[at] = quantise_block(simd, x0, x1, &mut q.0);
+        if let Some(bias) = self.bias.get_mut(at) {
+            *bias = -128 * simd.block_sum(q);
+        }
+    }
+}
+
+/// The two halves of a block, padded with zeros.
+#[inline(always)]
+pub(crate) fn load_block<S: Simd>(simd: S, x: &[f32]) -> (S::F, S::F) {
+    let (low, high) = x.split_at(x.len().min(LANES));
+    (simd.load_partial(low, 0.0), simd.load_partial(high, 0.0))
 }
 
 /// Quantises one block by the rule above and returns its scale.
 #[inline(always)]
-pub(crate) fn quantise_block<S: Simd>(simd: S, x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> f32 {
-    let (Some(x0), Some(x1)) = (x.first_chunk::<LANES>(), x.last_chunk::<LANES>()) else { unreachable!() };
-    let (x0, x1) = (simd.load(x0), simd.load(x1));
+pub(crate) fn quantise_block<S: Simd>(simd: S, x0: S::F, x1: S::F, q: &mut [i8; BLOCK]) -> f32 {
     let max = f32::from_bits(simd.max_abs_bits(x0, x1));
     if !max.is_finite() || max < MIN_MAGNITUDE {
         *q = [0; BLOCK];
@@ -204,39 +229,6 @@ pub(crate) fn quantise_whole<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
     }
     let max = f32::from_bits(max);
     if max.is_finite() && max >= MIN_MAGNITUDE { (max / 127.0, 127.0 / max) } else { (0.0, 0.0) }
-}
-
-/// Quantises one row.
-pub(crate) struct QuantiseRow<'a> {
-    pub(crate) row: &'a [f32],
-    pub(crate) q: &'a mut [RowBlock],
-    pub(crate) scales: &'a mut [f32],
-    pub(crate) bias: &'a mut [i32],
-}
-
-impl Kernel for QuantiseRow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        for (((x, q), scale), bias) in self.row.chunks(BLOCK).zip(self.q).zip(self.scales).zip(self.bias) {
-            *scale = match x.first_chunk::<BLOCK>() {
-                Some(whole) => quantise_block(simd, whole, &mut q.0),
-                None => {
-                    let mut padded = [0.0; BLOCK];
-                    padded[..x.len()].copy_from_slice(x);
-                    quantise_block(simd, &padded, &mut q.0)
-                }
-            };
-            *bias = bias_of(&q.0);
-        }
-    }
-}
-
-/// -128 times the sum of a block.
-#[inline(always)]
-pub(crate) fn bias_of(q: &[i8; BLOCK]) -> i32 {
-    -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>()
 }
 
 #[cfg(test)]

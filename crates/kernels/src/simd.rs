@@ -53,8 +53,18 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `R` exact dot products of one weight block, for 16 outputs each, as f32 (|dot| <= 32 * 127 * 127 < 2^24, so the
     /// conversion is exact).
     ///
-    /// `x[r]`: 32 activations. `bias[r]` = -128 * sum of `x[r]`, for instructions that want unsigned weights.
+    /// `x[r]`: 32 activations. `bias[r]` = -128 * sum of `x[r]` where [`Simd::wants_bias`], for instructions that want
+    /// unsigned weights.
     fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [Self::F; R];
+
+    /// Whether products with this many rows need the blocks' sums. If not, `bias` is 0 in [`Simd::block_dots`].
+    fn wants_bias(self, n_rows: usize) -> bool;
+
+    /// Sum of a block's values.
+    #[inline(always)]
+    fn block_sum(self, x: &RowBlock) -> i32 {
+        x.0.iter().map(|&x| i32::from(x)).sum()
+    }
 
     /// Rows `0..product.n_rows` of `out`, as module `product` defines them; what is beyond is left undefined.
     #[inline(always)]

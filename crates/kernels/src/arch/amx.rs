@@ -1,4 +1,5 @@
-//! AVX-512 with AMX's int8 tiles (Linux): the products of 9 to 16 rows go through tile registers, all else is AVX-512.
+//! AVX-512 with AMX's int8 tiles (Linux): the products of batches of 9 rows or more go through tile registers, all else
+//! is AVX-512.
 //!
 //! A tile product is exact in i32, as the block's dot products are by definition, so no bit differs. The intrinsics are
 //! not stable in Rust, hence the assembly; it is confined to [`TileConfig`] and [`dot_tile`].
@@ -12,7 +13,7 @@ use crate::product::{TILE_ROWS, Tile, TileProduct, WeightBlock, by_rows};
 use crate::quant::{BLOCK, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
-/// Fewer rows than this are faster row by row.
+/// Batches of fewer rows than this are faster row by row.
 const MIN_ROWS: usize = 9;
 
 /// Proof that AVX-512 (see [`Avx512`]) and AMX-INT8 are there and that this process may use the tile registers; made
@@ -97,7 +98,7 @@ unsafe fn dot_tile(rows: *const RowBlock, row_bytes: usize, weights: &WeightBloc
     }
 }
 
-/// The product through tiles, for up to 16 rows of which 16 are there.
+/// The product through tiles, for up to 16 rows; 16 must be there.
 #[inline(always)]
 fn by_tiles(product: &TileProduct<'_>, out: &mut Tile) {
     let TileProduct { n_blocks, row_stride, weight_stride, .. } = *product;
@@ -106,61 +107,82 @@ fn by_tiles(product: &TileProduct<'_>, out: &mut Tile) {
     assert!(n_blocks >= 1 && n_blocks <= row_stride && product.rows.len() >= (TILE_ROWS - 1) * row_stride + n_blocks);
     assert!(product.row_scales.len() >= (n_rows - 1) * row_stride + n_blocks);
     // Two buffers, so that the tiles of the next block are computed while this block's sums are scaled.
-    let mut sums = [const { MaybeUninit::<Sums>::uninit() }; 2];
-    let [even, odd] = &mut sums;
-    let dot = |b: usize, sums: &mut MaybeUninit<Sums>| {
-        // SAFETY: `Amx::run` has configured the tiles, and the rows were checked above.
-        unsafe {
-            dot_tile(
-                product.rows.as_ptr().add(b),
-                row_stride * size_of::<RowBlock>(),
-                &product.weights[b * weight_stride],
-                sums,
-            );
-        }
-    };
-    // SAFETY: AVX-512 is there (see `Amx`); every pointer stays within the slices checked above and the 16 rows of the
-    // sums, which `dot` has written.
+    let mut even = MaybeUninit::uninit();
+    let mut odd = MaybeUninit::uninit();
+    let first = product.rows.as_ptr();
+    let row_bytes = row_stride * size_of::<RowBlock>();
+    // SAFETY: `Amx::run` has configured the tiles, AVX-512 is there (see `Amx`), and the rows and their scales were
+    // checked above; each buffer is written before it is read.
     unsafe {
         let mut acc = [_mm512_setzero_ps(); TILE_ROWS];
-        let scale_block = |b: usize, sums: &MaybeUninit<Sums>, acc: &mut [__m512; TILE_ROWS]| {
-            let sums: *const i32 = sums.as_ptr().cast();
-            let x_scales = product.row_scales.as_ptr().add(b);
-            match product.weight_scales {
-                Some(scales) => {
-                    let w_scale = _mm512_loadu_ps(scales[b * weight_stride].as_ptr());
-                    for (r, acc) in acc.iter_mut().enumerate() {
-                        let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
-                        let x_scale = _mm512_set1_ps(*x_scales.add(r.min(n_rows - 1) * row_stride));
-                        *acc = _mm512_fmadd_ps(dot, _mm512_mul_ps(w_scale, x_scale), *acc);
-                    }
-                }
-                None => {
-                    for (r, acc) in acc.iter_mut().enumerate() {
-                        let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
-                        let x_scale = _mm512_set1_ps(*x_scales.add(r.min(n_rows - 1) * row_stride));
-                        *acc = _mm512_fmadd_ps(dot, x_scale, *acc);
-                    }
-                }
-            }
-        };
-        dot(0, even);
+        dot_tile(first, row_bytes, &product.weights[0], &mut even);
         let mut b = 0;
-        while b < n_blocks {
-            if b + 1 < n_blocks {
-                dot(b + 1, odd);
+        while b + 1 < n_blocks {
+            dot_tile(first.add(b + 1), row_bytes, &product.weights[(b + 1) * weight_stride], &mut odd);
+            prefetch(product, b);
+            add_scaled(product, b, n_rows, &even, &mut acc);
+            if b + 2 < n_blocks {
+                dot_tile(first.add(b + 2), row_bytes, &product.weights[(b + 2) * weight_stride], &mut even);
             }
-            scale_block(b, even, &mut acc);
-            if b + 1 < n_blocks {
-                if b + 2 < n_blocks {
-                    dot(b + 2, even);
-                }
-                scale_block(b + 1, odd, &mut acc);
-            }
+            prefetch(product, b + 1);
+            add_scaled(product, b + 1, n_rows, &odd, &mut acc);
             b += 2;
+        }
+        if b < n_blocks {
+            prefetch(product, b);
+            add_scaled(product, b, n_rows, &even, &mut acc);
         }
         for (acc, out) in acc.iter().zip(&mut out.0) {
             _mm512_store_ps(out.as_mut_ptr(), *acc);
+        }
+    }
+}
+
+/// Fetches block `b` of the weights that lie behind these: those of the next 16 outputs.
+#[inline(always)]
+fn prefetch(product: &TileProduct<'_>, b: usize) {
+    if product.prefetch_next {
+        let next = product.weights.as_ptr().wrapping_add(product.n_blocks + b).cast::<i8>();
+        for line in 0..size_of::<WeightBlock>() / 64 {
+            // SAFETY: a prefetch has no effect but on caches, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64 * line)) };
+        }
+    }
+}
+
+/// acc = fma(dot, scale, acc) for each row, with the sums of block `b`. Rows beyond `n_rows` take the last one's scales.
+///
+/// # Safety
+/// AVX-512 must be there, `sums` written, and `product.row_scales` hold block `b` of `n_rows` rows.
+#[inline(always)]
+unsafe fn add_scaled(
+    product: &TileProduct<'_>,
+    b: usize,
+    n_rows: usize,
+    sums: &MaybeUninit<Sums>,
+    acc: &mut [__m512; TILE_ROWS],
+) {
+    // SAFETY: the caller's promises; the loads stay within the 16 rows of `sums`.
+    unsafe {
+        let sums: *const i32 = sums.as_ptr().cast();
+        let x_scales = product.row_scales.as_ptr().add(b);
+        let w_scale = product.weight_scales.map(|scales| scales[b * product.weight_stride].as_ptr());
+        match w_scale {
+            Some(w_scale) => {
+                let w_scale = _mm512_loadu_ps(w_scale);
+                for r in 0..TILE_ROWS {
+                    let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
+                    let x_scale = _mm512_set1_ps(*x_scales.add(r.min(n_rows - 1) * product.row_stride));
+                    acc[r] = _mm512_fmadd_ps(dot, _mm512_mul_ps(w_scale, x_scale), acc[r]);
+                }
+            }
+            None => {
+                for r in 0..TILE_ROWS {
+                    let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
+                    let x_scale = _mm512_set1_ps(*x_scales.add(r.min(n_rows - 1) * product.row_stride));
+                    acc[r] = _mm512_fmadd_ps(dot, x_scale, acc[r]);
+                }
+            }
         }
     }
 }
@@ -206,14 +228,24 @@ impl Simd for Amx {
     }
 
     #[inline(always)]
+    fn wants_bias(self, n_rows: usize) -> bool {
+        n_rows < MIN_ROWS
+    }
+
+    #[inline(always)]
+    fn block_sum(self, x: &RowBlock) -> i32 {
+        self.0.block_sum(x)
+    }
+
+    #[inline(always)]
     fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [__m512; R] {
         self.0.block_dots(w, x, bias)
     }
 
     #[inline(always)]
     fn product(self, product: &TileProduct<'_>, out: &mut Tile) {
-        let whole = (TILE_ROWS - 1) * product.row_stride + product.n_blocks;
-        if product.n_rows >= MIN_ROWS && product.n_blocks > 0 && product.rows.len() >= whole {
+        // Without the blocks' sums there is no way row by row; whole tiles of rows are there then.
+        if product.row_bias.is_none() && product.n_blocks > 0 {
             by_tiles(product, out);
         } else {
             by_rows(self, product, out);

@@ -150,6 +150,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn wants_bias(self, _n_rows: usize) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], _bias: [i32; R]) -> [Self::F; R] {
         // maddubs takes one unsigned factor and saturates at 16 bits: |x| * (w with the sign of x) sums two products of
         // at most 127 * 127, which fits.

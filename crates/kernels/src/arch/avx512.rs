@@ -139,6 +139,24 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn wants_bias(self, _n_rows: usize) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn block_sum(self, x: &RowBlock) -> i32 {
+        // SAFETY: the instructions are there (see `Avx512`), and a block is 32 bytes, aligned.
+        unsafe {
+            let x = _mm256_load_si256(x.0.as_ptr().cast());
+            let sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), x);
+            let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
+            let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b10_11_00_01>(sums));
+            _mm_cvtsi128_si32(sums)
+        }
+    }
+
+    #[inline(always)]
     fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [Self::F; R] {
         lanes!({
             let offset = _mm512_set1_epi8(-128);

@@ -107,6 +107,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn wants_bias(self, _n_rows: usize) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], _bias: [i32; R]) -> [Self::F; R] {
         core::array::from_fn(|r| {
             let mut dots = [0i32; LANES];
