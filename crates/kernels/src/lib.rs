@@ -35,7 +35,7 @@ pub use attention::{AttentionShape, KvCache};
 pub use dispatch::{AttentionScratch, Isa, Kernels, Scratch};
 pub use linear::{PackedLinear, TILE_OUTPUTS};
 pub use quant::{BLOCK, QuantMatrix, QuantRows};
-pub use rope::RopeTable;
+pub use rope::{RopeScaling, RopeTable, rope_frequencies};
 pub use simd::{Kernel, LANES, Simd};
 
 /// Revision of everything that decides a probability: these kernels, the model's arithmetic, and the rule that turns

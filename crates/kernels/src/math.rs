@@ -1,6 +1,9 @@
 //! Elementary functions with one definition for every machine.
 
-use crate::simd::Simd;
+use rayon::prelude::*;
+
+use crate::Kernels;
+use crate::simd::{Kernel, LANES, Simd};
 
 const LOG2_E: f32 = core::f32::consts::LOG2_E;
 /// ln 2 in two parts; the first has 9 significant bits, so that n * LN_2_HIGH is exact.
@@ -39,6 +42,62 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::F) -> S::F {
 pub(crate) fn silu<S: Simd>(simd: S, x: S::F) -> S::F {
     let one = simd.splat(1.0);
     simd.div(x, simd.add(one, exp(simd, simd.sub(simd.zero(), x))))
+}
+
+/// 2 sqrt(2 / pi), and that times 0.044715.
+const GELU_LINEAR: f32 = 1.595_769_1;
+const GELU_CUBIC: f32 = 0.071_354_814;
+
+/// GELU in the tanh form of GPT-2 (Hendrycks and Gimpel, 2016): x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) * (x + 0.044715 x^3).
+///
+/// Since (1 + tanh(u)) / 2 = 1 / (1 + e^-2u), it is x / (1 + e^(-x * t)), t = fma(x * x, 0.0713548, 1.5957691), which
+/// is finite for every finite x: t may be infinite, but x * t is never 0 * infinity, and [`exp`] is bounded.
+#[inline(always)]
+pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::F) -> S::F {
+    let t = simd.fma(simd.mul(x, x), simd.splat(GELU_CUBIC), simd.splat(GELU_LINEAR));
+    let e = exp(simd, simd.sub(simd.zero(), simd.mul(x, t)));
+    simd.div(x, simd.add(simd.splat(1.0), e))
+}
+
+struct GeluTanh<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for GeluTanh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (x, out) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)) {
+            simd.store_partial(gelu_tanh(simd, simd.load_partial(x, 0.0)), out);
+        }
+    }
+}
+
+impl Kernels {
+    /// out = gelu(x), element by element: the tanh form, as in GPT-2.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn gelu_tanh(&self, x: &[f32], out: &mut [f32]) {
+        const TASK: usize = 1 << 12;
+        assert_eq!(x.len(), out.len(), "inputs and outputs of an activation");
+        x.par_chunks(TASK).zip(out.par_chunks_mut(TASK)).for_each(|(x, out)| self.run(GeluTanh { x, out }));
+    }
+
+    /// Adds `bias` to every row of `x` (row-major `[rows, bias.len()]`): one f32 addition a value.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn add_bias(&self, x: &mut [f32], bias: &[f32]) {
+        assert!(x.len().is_multiple_of(bias.len()), "row length of a bias");
+        for row in x.chunks_exact_mut(bias.len()) {
+            for (x, b) in row.iter_mut().zip(bias) {
+                *x += b;
+            }
+        }
+    }
 }
 
 /// sin and cos of an angle in f64, for the RoPE tables: + - x / alone, so equal on every machine. Error below 1e-9 for
@@ -132,6 +191,22 @@ mod tests {
         assert!((silu1(1.0) - 0.731_058_6).abs() < 1e-6);
         assert!(silu1(-200.0).abs() < 1e-30);
         assert_eq!(silu1(200.0), 200.0);
+    }
+
+    #[test]
+    fn gelu_agrees_with_tanh_in_f64_and_is_finite_for_finite_input() {
+        let gelu1 = |x| gelu_tanh(Scalar, Scalar.splat(x))[0];
+        for i in -12_000..=12_000 {
+            let x = i as f32 / 1000.0;
+            let wide = f64::from(x);
+            let u = (2.0 / core::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+            let exact = 0.5 * wide * (1.0 + u.tanh());
+            assert!((f64::from(gelu1(x)) - exact).abs() < 1e-6 * exact.abs().max(0.1), "{x}");
+        }
+        for x in [0.0, -0.0, 1e-30, 1e4, 1e18, 1e30, f32::MAX, f32::MIN_POSITIVE, f32::from_bits(1)] {
+            assert!(gelu1(-x).is_finite() && gelu1(-x).abs() <= 2.1, "{x}");
+            assert!(gelu1(x) >= x / 2.0 && gelu1(x) <= x, "{x}");
+        }
     }
 
     #[test]
