@@ -142,12 +142,8 @@ impl Kernel for Rotate<'_> {
 mod tests {
     use super::*;
 
-    const LLAMA3: RopeScaling = RopeScaling::Llama3 {
-        factor: 8.0,
-        low_freq_factor: 1.0,
-        high_freq_factor: 4.0,
-        original_max_positions: 8192,
-    };
+    const LLAMA3: RopeScaling =
+        RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: 8192 };
 
     #[test]
     fn linear_scaling_is_interpolation() {

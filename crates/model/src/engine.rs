@@ -3,7 +3,8 @@
 use lmgc_kernels::{AttentionScratch, Kernels, KvCache, QuantRows, RopeTable, Scratch};
 use rayon::prelude::*;
 
-use crate::{Error, Model, OutputLayer};
+use crate::model::Linear;
+use crate::{Error, FeedForward, Model, Norm, NormKind, NormWeights, OutputLayer, Positions};
 
 /// Consecutive tokens to append to one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,8 @@ pub struct Engine<'m> {
     model: &'m Model,
     output: &'m OutputLayer,
     kernels: Kernels,
-    rope: RopeTable,
+    /// Absent where positions are learned.
+    rope: Option<RopeTable>,
     capacity_tokens: usize,
     sequences: Vec<Vec<KvCache>>,
     buffers: Buffers,
@@ -49,7 +51,8 @@ struct Row {
 }
 
 impl<'m> Engine<'m> {
-    /// An engine for `n_sequences` sequences of up to `capacity_tokens` tokens each.
+    /// An engine for `n_sequences` sequences of up to `capacity_tokens` tokens each (fewer where the model's learned
+    /// positions are fewer).
     pub fn new(
         model: &'m Model,
         output: &'m OutputLayer,
@@ -59,8 +62,15 @@ impl<'m> Engine<'m> {
     ) -> Self {
         let config = model.config();
         let caches = vec![KvCache::new(config.attention); config.n_layers];
+        let (rope, capacity_tokens) = match &config.positions {
+            Positions::Rope { theta, scaling } => {
+                let head_dim = config.attention.head_dim;
+                (Some(RopeTable::scaled(capacity_tokens, head_dim, f64::from(*theta), scaling)), capacity_tokens)
+            }
+            Positions::Learned => (None, capacity_tokens.min(config.max_positions)),
+        };
         Self {
-            rope: RopeTable::new(capacity_tokens, config.attention.head_dim, f64::from(config.rope_theta)),
+            rope,
             sequences: vec![caches; n_sequences],
             model,
             output,
@@ -114,16 +124,27 @@ impl<'m> Engine<'m> {
 
         for (row, x) in rows.iter().zip(x.chunks_exact_mut(d)) {
             model.embedding.dequantise_row(row.token as usize, x);
+            if let Some(positions) = &model.positions {
+                kernels.add_assign(x, &positions[row.position * d..][..d]);
+            }
         }
         let scale = 1.0 / (shape.head_dim as f32).sqrt();
         let qkv_len = shape.q_len() + 2 * shape.kv_len();
         for (i, layer) in model.layers.iter().enumerate() {
-            kernels.rms_norm(x, &layer.attention_norm, config.rms_eps, normed);
+            apply_norm(*kernels, config.norm, &layer.attention_norm, x, normed);
             kernels.quantise_rows(normed, &mut q_model);
             projected.resize(n * qkv_len, 0.0);
-            kernels.linear(&layer.qkv, &q_model, scratch, projected);
+            apply_linear(*kernels, &layer.qkv, &q_model, scratch, projected);
             projected.par_chunks_exact_mut(qkv_len).zip(&rows).with_min_len(16).for_each(|(qkv, row)| {
-                kernels.rotate(rope, row.position, &mut qkv[..shape.q_len() + shape.kv_len()]);
+                let (q, kv) = qkv.split_at_mut(shape.q_len());
+                for (heads, norm) in [(q, &layer.q_norm), (&mut kv[..shape.kv_len()], &layer.k_norm)] {
+                    if let Some(weight) = norm {
+                        kernels.rms_norm_heads(heads, weight, config.norm.eps);
+                    }
+                }
+                if let Some(rope) = rope {
+                    kernels.rotate(rope, row.position, &mut qkv[..shape.q_len() + shape.kv_len()]);
+                }
             });
             for (row, qkv) in rows.iter().zip(projected.chunks_exact(qkv_len)) {
                 let (k, v) = qkv[shape.q_len()..].split_at(shape.kv_len());
@@ -139,19 +160,22 @@ impl<'m> Engine<'m> {
                     kernels.attend(&sequences[row.sequence][i], row.position, scale, q, scratch, out);
                 });
             kernels.quantise_rows(attended, &mut q_heads);
-            kernels.linear(&layer.attention_out, &q_heads, scratch, residual);
+            apply_linear(*kernels, &layer.attention_out, &q_heads, scratch, residual);
             kernels.add_assign(x, residual);
 
-            kernels.rms_norm(x, &layer.ffn_norm, config.rms_eps, normed);
+            apply_norm(*kernels, config.norm, &layer.ffn_norm, x, normed);
             kernels.quantise_rows(normed, &mut q_model);
-            projected.resize(n * 2 * config.d_ffn, 0.0);
-            kernels.linear(&layer.gate_up, &q_model, scratch, projected);
-            kernels.silu_mul(projected, config.d_ffn, activated);
+            projected.resize(n * layer.ffn_up.packed.n_outputs(), 0.0);
+            apply_linear(*kernels, &layer.ffn_up, &q_model, scratch, projected);
+            match config.feed_forward {
+                FeedForward::SwiGlu => kernels.silu_mul(projected, config.d_ffn, activated),
+                FeedForward::Gelu => kernels.gelu_tanh(projected, activated),
+            }
             kernels.quantise_rows(activated, &mut q_ffn);
-            kernels.linear(&layer.down, &q_ffn, scratch, residual);
+            apply_linear(*kernels, &layer.down, &q_ffn, scratch, residual);
             kernels.add_assign(x, residual);
         }
-        kernels.rms_norm(x, &model.final_norm, config.rms_eps, normed);
+        apply_norm(*kernels, config.norm, &model.final_norm, x, normed);
         kernels.quantise_rows(normed, &mut q_model);
         logits.resize(n * output.n_symbols(), 0.0);
         kernels.linear(&output.linear, &q_model, scratch, logits);
@@ -176,5 +200,20 @@ impl<'m> Engine<'m> {
             }
         }
         Ok(rows)
+    }
+}
+
+fn apply_norm(kernels: Kernels, norm: Norm, weights: &NormWeights, x: &[f32], out: &mut [f32]) {
+    match (norm.kind, &weights.bias) {
+        (NormKind::Layer, Some(bias)) => kernels.layer_norm(x, &weights.weight, bias, norm.eps, out),
+        // The builder has checked that layer norms have a bias.
+        _ => kernels.rms_norm(x, &weights.weight, norm.eps, out),
+    }
+}
+
+fn apply_linear(kernels: Kernels, linear: &Linear, x: &QuantRows, scratch: &mut Scratch, out: &mut [f32]) {
+    kernels.linear(&linear.packed, x, scratch, out);
+    if let Some(bias) = &linear.bias {
+        kernels.add_bias(out, bias);
     }
 }
