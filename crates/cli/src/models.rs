@@ -44,7 +44,7 @@ impl Models {
             return Ok(found.clone());
         }
         let name = model_name(model);
-        let found = Arc::new(LanguageModel::from_gguf(&name, path)?);
+        let found = Arc::new(LanguageModel::load(&name, path)?);
         *loaded = Some((model.to_owned(), found.clone()));
         Ok(found)
     }

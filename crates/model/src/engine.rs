@@ -109,7 +109,7 @@ impl<'m> Engine<'m> {
     pub fn forward(&mut self, batch: &[Segment<'_>]) -> Result<&[f32], Error> {
         let rows = self.rows(batch)?;
         let Self { model, output, kernels, rope, sequences, buffers, .. } = self;
-        let config = model.config();
+        let (config, rope) = (model.config(), rope.as_ref());
         let (d, shape) = (config.d_model, config.attention);
         let n = rows.len();
         buffers.x.resize(n * d, 0.0);

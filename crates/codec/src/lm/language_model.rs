@@ -1,12 +1,9 @@
 //! A model with its tokenizer.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use lmgc_container::ModelRecord;
-use lmgc_model::{Error as ModelError, Fingerprint, Model, NUMERICS_REVISION};
-use lmgc_tensors::gguf::GgufFile;
+use lmgc_model::{Fingerprint, LoadOptions, Model, ModelSource, NUMERICS_REVISION, Vocabulary};
 use lmgc_tokens::Tokenizer;
 
 use crate::Error;
@@ -21,18 +18,27 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Loads a GGUF file; `name` is what files and messages call the model.
+    /// Loads a GGUF file or a model folder ([`ModelSource::open`]) with its vocabulary: that of the GGUF file, or the
+    /// folder's `tokenizer.json`. Converted weights of large models are kept in the model store. `name` is what files and
+    /// messages call the model.
     ///
     /// # Errors
-    /// [`Error::Model`], [`Error::Tokens`] or [`Error::NoStartToken`], saying what is wrong with the file.
-    pub fn from_gguf(name: &str, path: &Path) -> Result<Self, Error> {
-        let io = |source| ModelError::Io { path: path.to_owned(), source };
-        let mut reader = BufReader::new(File::open(path).map_err(io)?);
-        let gguf =
-            GgufFile::parse(&mut reader).map_err(|source| ModelError::Format { path: path.to_owned(), source })?;
-        let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        let model = Model::from_gguf(path, &gguf)?;
-        Self::new(name, model, tokenizer)
+    /// [`Error::Model`], [`Error::Tokens`] or [`Error::NoStartToken`], saying what is wrong with the files.
+    pub fn load(name: &str, path: &Path) -> Result<Self, Error> {
+        Self::load_with(name, path, &LoadOptions::with_store())
+    }
+
+    /// As [`LanguageModel::load`], with options.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::load`].
+    pub fn load_with(name: &str, path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        let source = ModelSource::open(path)?;
+        let tokenizer = match source.vocabulary() {
+            Vocabulary::Gguf(header) => Tokenizer::from_gguf(header)?,
+            Vocabulary::TokenizerJson(path) => Tokenizer::from_tokenizer_json(path)?,
+        };
+        Self::new(name, source.load(options)?, tokenizer)
     }
 
     /// Puts a model and its tokenizer together.
