@@ -216,3 +216,83 @@ impl WeightSource for Body<'_> {
         if self.bytes.is_empty() { Ok(()) } else { Err(damaged()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use lmgc_tensors::gguf::GgufFile;
+    use lmgc_testkit::{TinyFamily, TinyModel};
+
+    use super::*;
+    use crate::gguf;
+
+    /// Builds a tiny model by way of the cache file at `path`.
+    fn build_at(path: &Path, tiny: &TinyModel) -> (ModelConfig, Model) {
+        let bytes = tiny.to_gguf();
+        let header = GgufFile::parse(&mut Cursor::new(&bytes)).unwrap();
+        let (family, config) = gguf::read_config(&header, &bytes).unwrap();
+        let model = build_and_write(path, &config, &mut gguf::weights(&header, &bytes, family, &config).unwrap());
+        (config.clone(), model.unwrap())
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let untied = TinyModel { tied: false, biases: true, ..TinyModel::default() };
+        for (i, tiny) in TinyFamily::ALL.map(TinyModel::of).into_iter().chain([untied]).enumerate() {
+            let path = folder.path().join(format!("new/{i}.lmgcw"));
+            let (config, written) = build_at(&path, &tiny);
+            let found = read(&path, &config).unwrap();
+            assert_eq!((found.weights_hash, &found.config), (written.weights_hash, &config));
+            assert_eq!((found.positions, found.final_norm), (written.positions, written.final_norm));
+            let other = ModelConfig { max_positions: config.max_positions - 1, ..config };
+            assert!(read(&path, &other).is_none(), "of another configuration");
+        }
+        let names: Vec<_> = fs::read_dir(folder.path().join("new")).unwrap().collect();
+        assert_eq!(names.len(), 5, "no temporary file stays");
+    }
+
+    #[test]
+    fn damage_is_noticed_everywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lmgcw");
+        let tiny = TinyModel { n_layers: 1, n_heads: 1, n_kv_heads: 1, head_dim: 8, d_ffn: 16, ..TinyModel::default() };
+        let (config, _) = build_at(&path, &tiny);
+        let whole = fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(97).chain(whole.len() - 40..whole.len()) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(&path, damaged).unwrap();
+            assert!(read(&path, &config).is_none(), "{at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(read(&path, &config).is_none(), "cut at {at}");
+        }
+        fs::write(&path, [&whole[..], &[0]].concat()).unwrap();
+        assert!(read(&path, &config).is_none());
+        // What is damaged is written anew.
+        build_at(&path, &tiny);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let (config, _) = build_at(&file.join("a.lmgcw"), &TinyModel::default());
+        assert!(read(&file.join("a.lmgcw"), &config).is_none());
+    }
+
+    #[test]
+    fn keys_tell_contents_apart() {
+        let path = |parts: &[&[u8]]| {
+            let mut key = Key::new("gguf");
+            parts.iter().for_each(|part| key.add(part));
+            key.path_in(Path::new("x"))
+        };
+        assert_eq!(path(&[b"ab", b"c"]), path(&[b"ab", b"c"]));
+        assert_ne!(path(&[b"ab", b"c"]), path(&[b"a", b"bc"]));
+        assert_ne!(path(&[b"a"]), path(&[b"b"]));
+    }
+}

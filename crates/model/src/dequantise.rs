@@ -214,4 +214,27 @@ mod tests {
         assert_eq!(out[0], 1.0);
         assert!(!dequantise(GgmlType::Other(999), &[], &mut out));
     }
+
+    #[test]
+    fn random_blocks_agree_with_pypi_gguf() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/quants");
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        let (all_blocks, all_values) = (read("blocks.bin"), read("values.bin"));
+        let (mut blocks, mut expected) = (all_blocks.as_slice(), all_values.as_slice());
+        // The file has three blocks of each block type, in this order.
+        for ggml_type in &READABLE_TYPES[3..] {
+            let n_bytes = 3 * ggml_type.block_bytes().unwrap() as usize;
+            let n_values = 3 * ggml_type.block_len().unwrap() as usize;
+            let mut values = vec![0.0; n_values];
+            assert!(dequantise(*ggml_type, &blocks[..n_bytes], &mut values));
+            let found: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+            let wanted: Vec<u32> =
+                expected[..4 * n_values].as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
+            // -0 and 0 are one value to whoever reads them, and which of them comes out is a matter of how it is written.
+            let same = |(&a, &b): (&u32, &u32)| a == b || (a | b) == 1 << 31;
+            assert!(found.iter().zip(&wanted).all(same), "{ggml_type}");
+            (blocks, expected) = (&blocks[n_bytes..], &expected[4 * n_values..]);
+        }
+        assert!(blocks.is_empty() && expected.is_empty());
+    }
 }

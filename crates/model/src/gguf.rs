@@ -107,6 +107,10 @@ pub(crate) fn read_config(gguf: &GgufFile, bytes: &[u8]) -> Result<(Family, Mode
         Some(&[_, vocab_size]) => usize::try_from(vocab_size).unwrap_or(usize::MAX),
         _ => return Err(config_error("token_embd.weight", "is missing or no matrix")),
     };
+    if let Some(stated) = metadata.size("vocab_size")?.filter(|&stated| stated != vocab_size) {
+        let problem = format!("is {stated}; the embedding has {vocab_size} rows");
+        return Err(config_error(&metadata.key("vocab_size"), problem));
+    }
     let max_positions = metadata.required_size("context_length")?;
     let is_gpt2 = family == Family::Gpt2;
     let norm = match is_gpt2 {

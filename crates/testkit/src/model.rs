@@ -171,6 +171,11 @@ impl TinyModel {
 
     /// The model as a GGUF file with a `smollm` vocabulary.
     pub fn to_gguf(&self) -> Vec<u8> {
+        self.to_writer().to_bytes()
+    }
+
+    /// The writer of that file, for more metadata and tensors.
+    pub fn to_writer(&self) -> GgufWriter {
         let (tokens, merges) = Self::vocabulary();
         let mut file = GgufWriter::default();
         let types = (0..tokens.len()).map(|id| if id < SPECIAL.len() { 3 } else { 1 }).collect();
@@ -200,7 +205,7 @@ impl TinyModel {
         for tensor in self.tensors() {
             file.tensor(&tensor.name, &tensor.dims, tensor.values);
         }
-        file.to_bytes()
+        file
     }
 }
 
