@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lmgc_container::ModelRecord;
-use lmgc_model::{Fingerprint, LoadOptions, Model, ModelSource, NUMERICS_REVISION, Vocabulary};
+use lmgc_model::{Error as ModelError, Fingerprint, LoadOptions, Model, ModelSource, NUMERICS_REVISION, Vocabulary};
 use lmgc_tokens::Tokenizer;
 
 use crate::Error;
@@ -44,14 +44,21 @@ impl LanguageModel {
     /// Puts a model and its tokenizer together.
     ///
     /// # Errors
-    /// [`Error::NoStartToken`].
+    /// [`Error::NoStartToken`], or [`Error::Model`] where the tokenizer has texts for ids that the model lacks.
     pub fn new(name: &str, model: Model, tokenizer: Tokenizer) -> Result<Self, Error> {
+        let vocab_size = model.config().vocab_size as u32;
+        // Special tokens may lie beyond it: they stand for no text and are never coded.
+        let beyond = (vocab_size..tokenizer.vocab_size() as u32).find(|&id| !tokenizer.id_bytes(id).is_empty());
+        if let Some(id) = beyond {
+            let problem = format!("is {vocab_size}, and the tokenizer has a token {id}: it belongs to another model");
+            return Err(ModelError::Config { field: "vocabulary size".to_owned(), problem }.into());
+        }
         let start_token = tokenizer
             .start_token()
-            .filter(|&id| (id as usize) < model.config().vocab_size)
+            .filter(|&id| id < vocab_size)
             .ok_or_else(|| Error::NoStartToken { model: name.to_owned() })?;
         // The model's vocabulary may be padded beyond the tokenizer's: those ids have no bytes.
-        let fingerprint = model.fingerprint((0..model.config().vocab_size as u32).map(|id| tokenizer.id_bytes(id)));
+        let fingerprint = model.fingerprint((0..vocab_size).map(|id| tokenizer.id_bytes(id)));
         Ok(Self { name: name.to_owned(), model, tokenizer, fingerprint, start_token })
     }
 

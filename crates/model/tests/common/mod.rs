@@ -86,9 +86,13 @@ pub(crate) fn hf_tensors(tiny: &TinyModel) -> Vec<HfTensor> {
 fn pairs_half_apart(values: &[f32], n_rows: usize, head_dim: usize) -> Vec<f32> {
     let row_len = values.len() / n_rows;
     let rows: Vec<&[f32]> = values.chunks_exact(row_len).collect();
-    let order =
-        |head: &[&[f32]]| [head.iter().step_by(2), head[1..].iter().step_by(2)].map(|half| half.copied().collect());
-    rows.chunks_exact(head_dim).flat_map(order).flat_map(|half: Vec<&[f32]>| half.concat()).collect()
+    let mut ordered = Vec::new();
+    for head in rows.chunks_exact(head_dim) {
+        for first in [0, 1] {
+            head.iter().skip(first).step_by(2).for_each(|row| ordered.extend_from_slice(row));
+        }
+    }
+    ordered
 }
 
 fn hf_name(gguf: &str, is_gpt2: bool) -> String {
