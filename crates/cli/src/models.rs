@@ -7,12 +7,14 @@ use lmgc_codec::lm::LanguageModel;
 use lmgc_codec::{Error, ModelSource};
 use lmgc_model::store;
 
-/// What files call a model: a name of the store as it is, a path by its last part without the ending. The directories would say
-/// nothing on another machine.
+/// What files call a model: a name of the store as it is, a path by its last part, a file without its ending. The directories
+/// would say nothing on another machine.
 pub(crate) fn model_name(model: &str) -> String {
     let path = Path::new(model);
     if store::is_path(model) {
-        path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        // A folder's name may have a dot without an ending.
+        let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        last.unwrap_or_default().to_string_lossy().into_owned()
     } else {
         model.to_owned()
     }
@@ -44,7 +46,7 @@ impl Models {
             return Ok(found.clone());
         }
         let name = model_name(model);
-        let found = Arc::new(LanguageModel::from_gguf(&name, path)?);
+        let found = Arc::new(LanguageModel::load(&name, path)?);
         *loaded = Some((model.to_owned(), found.clone()));
         Ok(found)
     }

@@ -13,7 +13,7 @@ use lmgc_testkit::gradient_like;
 
 fn smollm2() -> OneModel {
     let path = store::resolve("smollm2-135m").unwrap();
-    OneModel(Arc::new(LanguageModel::from_gguf("smollm2-135m", &path).unwrap()), Kernels::detect())
+    OneModel(Arc::new(LanguageModel::load("smollm2-135m", &path).unwrap()), Kernels::detect())
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct AttentionScratch {
 
 /// Consecutive positions of one sequence, which the cache must already hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Positions {
+pub struct QueryRows {
     /// Position of the first row.
     pub first: usize,
     /// Rows.
@@ -40,7 +40,7 @@ pub struct Positions {
     pub window: Option<usize>,
 }
 
-impl Positions {
+impl QueryRows {
     /// Key positions that row `row` sees.
     fn visible(&self, row: usize) -> core::ops::Range<usize> {
         let end = self.first + row + 1;
@@ -51,7 +51,7 @@ impl Positions {
 /// Attention of all query heads of some rows.
 pub(crate) struct Attend<'a> {
     pub(crate) cache: &'a KvCache,
-    pub(crate) positions: Positions,
+    pub(crate) rows: QueryRows,
     pub(crate) scale: f32,
     /// Row r starts at `r * stride`: `[n_heads][head_dim]`, already rotated.
     pub(crate) q: &'a [f32],
@@ -67,9 +67,9 @@ impl Kernel for Attend<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let shape = self.cache.shape();
-        for first in (0..self.positions.n_rows).step_by(TILE_ROWS) {
-            let n_rows = TILE_ROWS.min(self.positions.n_rows - first);
-            let positions = Positions { first: self.positions.first + first, n_rows, ..self.positions };
+        for first in (0..self.rows.n_rows).step_by(TILE_ROWS) {
+            let n_rows = TILE_ROWS.min(self.rows.n_rows - first);
+            let rows = QueryRows { first: self.rows.first + first, n_rows, ..self.rows };
             let q = &self.q[first * self.stride..];
             let out = &mut self.out[first * shape.q_len()..][..n_rows * shape.q_len()];
             for kv_head in 0..shape.n_kv_heads {
@@ -79,7 +79,7 @@ impl Kernel for Attend<'_> {
                         shape,
                         head: self.cache.head(kv_head),
                         kv_head,
-                        positions,
+                        rows,
                         first_lane,
                         n_lanes: TILE_ROWS.min(lanes - first_lane),
                         scale: self.scale,
@@ -98,7 +98,7 @@ struct HeadTile<'a> {
     shape: AttentionShape,
     head: &'a KvHead,
     kv_head: usize,
-    positions: Positions,
+    rows: QueryRows,
     first_lane: usize,
     n_lanes: usize,
     scale: f32,
@@ -108,7 +108,7 @@ impl HeadTile<'_> {
     /// Query head and row of a pair.
     fn pair(&self, lane: usize) -> (usize, usize) {
         let i = self.first_lane + lane;
-        (self.kv_head * self.shape.group() + i / self.positions.n_rows, i % self.positions.n_rows)
+        (self.kv_head * self.shape.group() + i / self.rows.n_rows, i % self.rows.n_rows)
     }
 
     #[inline(always)]
@@ -128,8 +128,8 @@ impl HeadTile<'_> {
             queries.set_row(simd, lane, &q[row * stride + head * head_dim..][..head_dim]);
         }
         // Whole blocks of 32 key positions that some row sees.
-        let first_block = self.positions.visible(0).start / BLOCK;
-        let end_block = self.positions.visible(self.positions.n_rows - 1).end.div_ceil(BLOCK);
+        let first_block = self.rows.visible(0).start / BLOCK;
+        let end_block = self.rows.visible(self.rows.n_rows - 1).end.div_ceil(BLOCK);
         let maxima = self.scores(simd, queries, first_block, end_block, scores);
         weights.resize(simd, self.n_lanes, (end_block - first_block) * BLOCK);
         let mut totals = [0.0; TILE_ROWS];
@@ -173,7 +173,7 @@ impl HeadTile<'_> {
         let mut maxima = [simd.splat(f32::NEG_INFINITY); TILE_ROWS];
         let mut results = Tile::ZERO;
         // Keys from `all_see.start` to `all_see.end` are visible to every row.
-        let (first_row, last_row) = (self.positions.visible(0), self.positions.visible(self.positions.n_rows - 1));
+        let (first_row, last_row) = (self.rows.visible(0), self.rows.visible(self.rows.n_rows - 1));
         for tile in 0..n_tiles {
             let key = (2 * first_block + tile) * LANES;
             if tile < stored {
@@ -187,7 +187,7 @@ impl HeadTile<'_> {
             for lane in 0..self.n_lanes {
                 let mut score = simd.mul(simd.load(&results.0[lane]), scale);
                 if !all_visible {
-                    let visible = self.positions.visible(self.pair(lane).1);
+                    let visible = self.rows.visible(self.pair(lane).1);
                     let mut lanes = [0.0; LANES];
                     simd.store(score, &mut lanes);
                     for (j, score) in (key..).zip(&mut lanes) {

@@ -6,11 +6,11 @@ use core::str::FromStr;
 use rayon::prelude::*;
 
 use crate::arch::scalar::Scalar;
-use crate::attention::{Attend, AttentionScratch, Positions};
+use crate::attention::{Attend, AttentionScratch, QueryRows};
 use crate::kv_cache::{Append, KvCache};
 use crate::linear::{Gather, LinearRows, LinearTiles, PackedLinear, Store, TILE_OUTPUTS};
 use crate::logits::LogitWeights;
-use crate::math::SiluMul;
+use crate::math::{GeluTanh, SiluMul};
 use crate::norm::RmsNorm;
 use crate::product::{TILE_ROWS, Tile};
 use crate::quant::QuantRows;
@@ -218,22 +218,22 @@ impl Kernels {
     pub fn attend(
         &self,
         cache: &KvCache,
-        positions: Positions,
+        rows: QueryRows,
         scale: f32,
         q: &[f32],
         stride: usize,
         scratch: &mut AttentionScratch,
         out: &mut [f32],
     ) {
-        let (q_len, n_rows) = (cache.shape().q_len(), positions.n_rows);
+        let (q_len, n_rows) = (cache.shape().q_len(), rows.n_rows);
         if n_rows == 0 {
             return;
         }
         assert_eq!(out.len(), n_rows * q_len, "outputs of attention");
         assert!(q.len() >= (n_rows - 1) * stride + q_len, "query heads");
-        assert!(positions.first + n_rows <= cache.n_positions(), "{positions:?} of {}", cache.n_positions());
-        assert!(positions.window != Some(0), "a row sees itself");
-        self.run(Attend { cache, positions, scale, q, stride, out, scratch });
+        assert!(rows.first + n_rows <= cache.n_positions(), "{rows:?} of {}", cache.n_positions());
+        assert!(rows.window != Some(0), "a row sees itself");
+        self.run(Attend { cache, rows, scale, q, stride, out, scratch });
     }
 
     /// out = silu(gate) * up for every row. `gate_up`: row-major `[rows, 2 * n_cols]`, each row the gate and then the up
@@ -246,6 +246,26 @@ impl Kernels {
         for (gate_up, out) in gate_up.chunks_exact(2 * n_cols).zip(out.chunks_exact_mut(n_cols)) {
             let (gate, up) = gate_up.split_at(n_cols);
             self.run(SiluMul { gate, up, out });
+        }
+    }
+
+    /// out = gelu(x), element by element: the tanh form, as in GPT-2.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn gelu_tanh(&self, x: &[f32], out: &mut [f32]) {
+        assert_eq!(x.len(), out.len(), "inputs and outputs of an activation");
+        self.run(GeluTanh { x, out });
+    }
+
+    /// x += y, element by element.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn add_assign(&self, x: &mut [f32], y: &[f32]) {
+        assert_eq!(x.len(), y.len(), "summands");
+        for (x, y) in x.iter_mut().zip(y) {
+            *x += y;
         }
     }
 

@@ -33,13 +33,13 @@ mod quant;
 mod rope;
 mod simd;
 
-pub use attention::{AttentionScratch, Positions};
+pub use attention::{AttentionScratch, QueryRows};
 pub use dispatch::{Isa, Kernels, Scratch};
 pub use kv_cache::{AttentionShape, KvCache};
 pub use linear::{PackedLinear, Store, TILE_OUTPUTS};
 pub use product::{TILE_ROWS, Tile, TileProduct, WeightBlock};
 pub use quant::{BLOCK, QuantMatrix, QuantRows, RowBlock};
-pub use rope::RopeTable;
+pub use rope::{RopeScaling, RopeTable, rope_frequencies};
 pub use simd::{Kernel, LANES, Simd};
 
 /// Revision of everything that decides a probability: these kernels, the model's arithmetic, and the rule that turns

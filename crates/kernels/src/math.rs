@@ -60,6 +60,38 @@ impl Kernel for SiluMul<'_> {
     }
 }
 
+/// 2 sqrt(2 / pi), and that times 0.044715.
+const GELU_LINEAR: f32 = 1.595_769_1;
+const GELU_CUBIC: f32 = 0.071_354_814;
+
+/// GELU in the tanh form of GPT-2 (Hendrycks and Gimpel, 2016): x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) * (x + 0.044715 x^3).
+///
+/// Since (1 + tanh(u)) / 2 = 1 / (1 + e^-2u), it is x / (1 + e^(-x * t)), t = fma(x * x, 0.0713548, 1.5957691), which
+/// is finite for every finite x: t may be infinite, but x * t is never 0 * infinity, and [`exp`] is bounded.
+#[inline(always)]
+pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::F) -> S::F {
+    let t = simd.fma(simd.mul(x, x), simd.splat(GELU_CUBIC), simd.splat(GELU_LINEAR));
+    let e = exp(simd, simd.sub(simd.zero(), simd.mul(x, t)));
+    simd.div(x, simd.add(simd.splat(1.0), e))
+}
+
+/// out = gelu(x).
+pub(crate) struct GeluTanh<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) out: &'a mut [f32],
+}
+
+impl Kernel for GeluTanh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (x, out) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)) {
+            simd.store_partial(gelu_tanh(simd, simd.load_partial(x, 0.0)), out);
+        }
+    }
+}
+
 /// sin and cos of an angle in f64, for the RoPE tables: + - x / alone, so equal on every machine. Error below 1e-9 for
 /// |angle| up to 2^30.
 pub(crate) fn sin_cos(angle: f64) -> (f64, f64) {
@@ -151,6 +183,22 @@ mod tests {
         assert!((silu1(1.0) - 0.731_058_6).abs() < 1e-6);
         assert!(silu1(-200.0).abs() < 1e-30);
         assert_eq!(silu1(200.0), 200.0);
+    }
+
+    #[test]
+    fn gelu_agrees_with_tanh_in_f64_and_is_finite_for_finite_input() {
+        let gelu1 = |x| gelu_tanh(Scalar, Scalar.splat(x))[0];
+        for i in -12_000..=12_000 {
+            let x = i as f32 / 1000.0;
+            let wide = f64::from(x);
+            let u = (2.0 / core::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+            let exact = 0.5 * wide * (1.0 + u.tanh());
+            assert!((f64::from(gelu1(x)) - exact).abs() < 1e-6 * exact.abs().max(0.1), "{x}");
+        }
+        for x in [0.0, -0.0, 1e-30, 1e4, 1e18, 1e30, f32::MAX, f32::MIN_POSITIVE, f32::from_bits(1)] {
+            assert!(gelu1(-x).is_finite() && gelu1(-x).abs() <= 2.1, "{x}");
+            assert!(gelu1(x) >= x / 2.0 && gelu1(x) <= x, "{x}");
+        }
     }
 
     #[test]

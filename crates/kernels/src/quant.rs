@@ -45,6 +45,14 @@ impl QuantMatrix {
         Self { rows: 0, cols, q: Vec::new(), scales: Vec::new() }
     }
 
+    /// A matrix from its int8 values (`[rows, blocks_per_row * 32]`) and scales (`[rows, blocks_per_row]`), or `None`
+    /// where the lengths do not fit or a value is -128, which the rule never gives.
+    pub fn from_parts(rows: usize, cols: usize, q: Vec<i8>, scales: Vec<f32>) -> Option<Self> {
+        let n_blocks = rows.checked_mul(cols.div_ceil(BLOCK))?;
+        let fits = scales.len() == n_blocks && Some(q.len()) == n_blocks.checked_mul(BLOCK);
+        (fits && !q.contains(&i8::MIN)).then_some(Self { rows, cols, q, scales })
+    }
+
     /// Quantises one more row.
     ///
     /// # Panics

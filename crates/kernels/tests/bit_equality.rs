@@ -1,7 +1,7 @@
 //! Every instruction set gives the scalar path's bits, for any number of rows and threads.
 
 use lmgc_kernels::{
-    AttentionScratch, AttentionShape, Kernels, KvCache, PackedLinear, Positions, QuantMatrix, QuantRows, RopeTable, Scratch,
+    AttentionScratch, AttentionShape, Kernels, KvCache, PackedLinear, QuantMatrix, QuantRows, QueryRows, RopeTable, Scratch,
     Store,
 };
 use proptest::prelude::*;
@@ -70,7 +70,7 @@ fn attention(
         let (keys, vals) = (&rows[shape.q_len()..], &rows[shape.q_len() + shape.kv_len()..]);
         kernels.append(&mut cache, n_rows, keys, vals, stride);
         let mut out = vec![0.0; n_rows * shape.q_len()];
-        let positions = Positions { first, n_rows, window };
+        let positions = QueryRows { first, n_rows, window };
         kernels.attend(&cache, positions, 0.125, &rows, stride, &mut scratch, &mut out);
         all.extend(bits(&out));
     }
@@ -186,7 +186,7 @@ fn attention_agrees_with_softmax_in_f64() {
     kernels.append(&mut cache, keys.len(), &keys.concat(), &vals.concat(), 20);
     let q = values(77, 20, false);
     let mut out = vec![0.0; 20];
-    let positions = Positions { first: n as usize - 1, n_rows: 1, window: None };
+    let positions = QueryRows { first: n as usize - 1, n_rows: 1, window: None };
     kernels.attend(&cache, positions, 0.3, &q, 20, &mut AttentionScratch::default(), &mut out);
     let scores: Vec<f64> =
         keys.iter().map(|k| 0.3 * k.iter().zip(&q).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()).collect();

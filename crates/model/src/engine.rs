@@ -7,11 +7,11 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use lmgc_kernels::{AttentionScratch, Kernels, KvCache, Positions, QuantRows, RopeTable, Scratch, Store, TILE_ROWS};
+use lmgc_kernels::{AttentionScratch, Kernels, KvCache, QuantRows, QueryRows, RopeTable, Scratch, Store, TILE_ROWS};
 use rayon::prelude::*;
 
 use crate::model::Layer;
-use crate::{Error, Model, ModelConfig, OutputLayer};
+use crate::{Error, FeedForward, Model, ModelConfig, Norm, NormKind, NormWeights, OutputLayer, Positions};
 
 /// Rows of a panel at most: their activations stay in a core's second-level cache.
 const PANEL_ROWS: usize = 64;
@@ -34,7 +34,8 @@ pub struct Engine<'m> {
     model: &'m Model,
     output: &'m OutputLayer,
     kernels: Kernels,
-    rope: RopeTable,
+    /// Absent where positions are learned.
+    rope: Option<RopeTable>,
     capacity_tokens: usize,
     /// `[sequence][layer]`.
     sequences: Vec<Vec<KvCache>>,
@@ -90,7 +91,8 @@ impl Run {
 }
 
 impl<'m> Engine<'m> {
-    /// An engine for `n_sequences` sequences of up to `capacity_tokens` tokens each.
+    /// An engine for `n_sequences` sequences of up to `capacity_tokens` tokens each (fewer where the model's learned
+    /// positions are fewer).
     pub fn new(
         model: &'m Model,
         output: &'m OutputLayer,
@@ -100,8 +102,15 @@ impl<'m> Engine<'m> {
     ) -> Self {
         let config = model.config();
         let caches = vec![KvCache::new(config.attention); config.n_layers];
+        let (rope, capacity_tokens) = match &config.positions {
+            Positions::Rope { theta, scaling } => {
+                let head_dim = config.attention.head_dim;
+                (Some(RopeTable::scaled(capacity_tokens, head_dim, f64::from(*theta), scaling)), capacity_tokens)
+            }
+            Positions::Learned => (None, capacity_tokens.min(config.max_positions)),
+        };
         Self {
-            rope: RopeTable::new(capacity_tokens, config.attention.head_dim, f64::from(config.rope_theta)),
+            rope,
             sequences: vec![caches; n_sequences],
             model,
             output,
@@ -202,12 +211,15 @@ impl<'m> Engine<'m> {
         threads.resize_with(n_threads, Mutex::default);
         let config = model.config();
         let n = runs.last().map_or(0, |run| run.rows.end);
-        let pass = Pass { config, kernels: *kernels, rope, runs: &runs, threads };
+        let pass = Pass { config, kernels: *kernels, rope: rope.as_ref(), runs: &runs, threads };
         buffers.x.resize(n * config.d_model, 0.0);
         buffers.qkv.resize(n * pass.qkv_len(), 0.0);
-        let tokens = batch.iter().flat_map(|segment| segment.tokens);
-        for (&token, x) in tokens.zip(buffers.x.chunks_exact_mut(config.d_model)) {
+        let tokens = batch.iter().zip(&runs).flat_map(|(segment, run)| segment.tokens.iter().zip(run.first..));
+        for ((&token, position), x) in tokens.zip(buffers.x.chunks_exact_mut(config.d_model)) {
             model.embedding.dequantise_row(token as usize, x);
+            if let Some(positions) = &model.positions {
+                kernels.add_assign(x, &positions[position * config.d_model..][..config.d_model]);
+            }
         }
         for (i, layer) in model.layers.iter().enumerate() {
             if n <= NARROW_ROWS {
@@ -253,23 +265,37 @@ fn this_thread(threads: &[Mutex<PanelScratch>]) -> &Mutex<PanelScratch> {
 }
 
 fn final_norm(kernels: Kernels, model: &Model, x: &[f32], normed: &mut Vec<f32>, q: &mut QuantRows) {
-    normed.resize(x.len(), 0.0);
-    kernels.rms_norm(x, &model.final_norm, model.config().rms_eps, normed);
+    apply_norm(kernels, model.config().norm, &model.final_norm, x, normed);
     kernels.quantise_rows(normed, model.config().d_model, q);
+}
+
+fn apply_norm(kernels: Kernels, norm: Norm, weights: &NormWeights, x: &[f32], out: &mut Vec<f32>) {
+    out.resize(x.len(), 0.0);
+    match (norm.kind, &weights.bias) {
+        (NormKind::Layer, Some(bias)) => kernels.layer_norm(x, &weights.weight, bias, norm.eps, out),
+        // The builder has checked that layer norms have a bias.
+        _ => kernels.rms_norm(x, &weights.weight, norm.eps, out),
+    }
 }
 
 /// What stays the same from layer to layer.
 struct Pass<'a> {
     config: &'a ModelConfig,
     kernels: Kernels,
-    rope: &'a RopeTable,
+    rope: Option<&'a RopeTable>,
     runs: &'a [Run],
     threads: &'a [Mutex<PanelScratch>],
 }
 
 impl Pass<'_> {
+    /// Lengths of a row's queries, of its keys, and of queries, keys and values.
+    fn lens(&self) -> (usize, usize, usize) {
+        let (q_len, kv_len) = (self.config.attention.q_len(), self.config.attention.kv_len());
+        (q_len, kv_len, q_len + 2 * kv_len)
+    }
+
     fn qkv_len(&self) -> usize {
-        self.config.attention.q_len() + 2 * self.config.attention.kv_len()
+        self.lens().2
     }
 
     /// The runs' parts in some rows of the batch.
@@ -293,7 +319,7 @@ impl Pass<'_> {
             let PanelScratch { normed, q, .. } = &mut *lock(this_thread(self.threads));
             self.attention_input(layer, x, normed, q);
             self.kernels.linear(&layer.qkv, q, Store::Replace, qkv);
-            self.rotate(panel * panel_rows, qkv);
+            self.prepare_heads(layer, panel * panel_rows, qkv);
         });
         self.store(index, sequences, qkv);
         let sequences = &*sequences;
@@ -313,8 +339,8 @@ impl Pass<'_> {
             self.kernels.quantise_rows(attended, q_len, q);
             self.kernels.linear(&layer.attention_out, q, Store::Add, x);
             self.feed_forward_input(layer, x, normed, q);
-            projected.resize(n_rows * 2 * self.config.d_ffn, 0.0);
-            self.kernels.linear(&layer.gate_up, q, Store::Replace, projected);
+            projected.resize(n_rows * layer.ffn_up.n_outputs(), 0.0);
+            self.kernels.linear(&layer.ffn_up, q, Store::Replace, projected);
             self.activate(projected, activated, q);
             self.kernels.linear(&layer.down, q, Store::Add, x);
         });
@@ -330,7 +356,7 @@ impl Pass<'_> {
         let (mut normed, mut projected, mut activated) = (normed, projected, activated);
         self.attention_input(layer, x, &mut normed, &mut q);
         self.kernels.linear_split(&layer.qkv, &q, Store::Replace, split, qkv);
-        self.rotate(0, qkv);
+        self.prepare_heads(layer, 0, qkv);
         self.store(index, sequences, qkv);
         let sequences = &*sequences;
         attended.resize(n_rows * q_len, 0.0);
@@ -348,8 +374,8 @@ impl Pass<'_> {
         self.kernels.quantise_rows(attended, q_len, &mut q);
         self.kernels.linear_split(&layer.attention_out, &q, Store::Add, split, x);
         self.feed_forward_input(layer, x, &mut normed, &mut q);
-        projected.resize(n_rows * 2 * self.config.d_ffn, 0.0);
-        self.kernels.linear_split(&layer.gate_up, &q, Store::Replace, split, &mut projected);
+        projected.resize(n_rows * layer.ffn_up.n_outputs(), 0.0);
+        self.kernels.linear_split(&layer.ffn_up, &q, Store::Replace, split, &mut projected);
         self.activate(&projected, &mut activated, &mut q);
         self.kernels.linear_split(&layer.down, &q, Store::Add, split, x);
         let scratch = &mut *lock(&self.threads[0]);
@@ -358,40 +384,54 @@ impl Pass<'_> {
 
     /// The quantised input of the query, key and value projections.
     fn attention_input(&self, layer: &Layer, x: &[f32], normed: &mut Vec<f32>, q: &mut QuantRows) {
-        normed.resize(x.len(), 0.0);
-        self.kernels.rms_norm(x, &layer.attention_norm, self.config.rms_eps, normed);
+        apply_norm(self.kernels, self.config.norm, &layer.attention_norm, x, normed);
         self.kernels.quantise_rows(normed, self.config.d_model, q);
     }
 
     /// The quantised input of the feed-forward layer.
     fn feed_forward_input(&self, layer: &Layer, x: &[f32], normed: &mut Vec<f32>, q: &mut QuantRows) {
-        normed.resize(x.len(), 0.0);
-        self.kernels.rms_norm(x, &layer.ffn_norm, self.config.rms_eps, normed);
+        apply_norm(self.kernels, self.config.norm, &layer.ffn_norm, x, normed);
         self.kernels.quantise_rows(normed, self.config.d_model, q);
     }
 
     /// The quantised input of the down projection.
     fn activate(&self, projected: &[f32], activated: &mut Vec<f32>, q: &mut QuantRows) {
-        activated.resize(projected.len() / 2, 0.0);
-        self.kernels.silu_mul(projected, self.config.d_ffn, activated);
+        match self.config.feed_forward {
+            FeedForward::SwiGlu => {
+                activated.resize(projected.len() / 2, 0.0);
+                self.kernels.silu_mul(projected, self.config.d_ffn, activated);
+            }
+            FeedForward::Gelu => {
+                activated.resize(projected.len(), 0.0);
+                self.kernels.gelu_tanh(projected, activated);
+            }
+        }
         self.kernels.quantise_rows(activated, self.config.d_ffn, q);
     }
 
-    /// Turns the queries and keys of rows that start at `first_row` of the batch.
-    fn rotate(&self, first_row: usize, qkv: &mut [f32]) {
-        let (qkv_len, turned) = (self.qkv_len(), self.config.attention.q_len() + self.config.attention.kv_len());
+    /// Brings the queries and keys of rows that start at `first_row` of the batch into the form that attention takes:
+    /// each head normed, where the model does that, and turned to its position.
+    fn prepare_heads(&self, layer: &Layer, first_row: usize, qkv: &mut [f32]) {
+        let (q_len, kv_len, qkv_len) = self.lens();
         for run in self.runs_within(first_row..first_row + qkv.len() / qkv_len) {
             let rows = qkv[(run.rows.start - first_row) * qkv_len..].chunks_exact_mut(qkv_len);
             for (row, position) in rows.zip(run.first..run.first + run.rows.len()) {
-                self.kernels.rotate(self.rope, position, &mut row[..turned]);
+                let (q, kv) = row.split_at_mut(q_len);
+                for (heads, norm) in [(q, &layer.q_norm), (&mut kv[..kv_len], &layer.k_norm)] {
+                    if let Some(weight) = norm {
+                        self.kernels.rms_norm_heads(heads, weight, self.config.norm.eps);
+                    }
+                }
+                if let Some(rope) = self.rope {
+                    self.kernels.rotate(rope, position, &mut row[..q_len + kv_len]);
+                }
             }
         }
     }
 
     /// Appends all rows' keys and values to their sequences.
     fn store(&self, index: usize, sequences: &mut [Vec<KvCache>], qkv: &[f32]) {
-        let (q_len, kv_len, qkv_len) =
-            (self.config.attention.q_len(), self.config.attention.kv_len(), self.qkv_len());
+        let (q_len, kv_len, qkv_len) = self.lens();
         for run in self.runs {
             let rows = &qkv[run.rows.start * qkv_len..run.rows.end * qkv_len];
             let (keys, values) = (&rows[q_len.min(rows.len())..], &rows[(q_len + kv_len).min(rows.len())..]);
@@ -402,7 +442,7 @@ impl Pass<'_> {
     /// Attention of a run's rows; `qkv` begins with its first row.
     fn attend(&self, cache: &KvCache, run: &Run, qkv: &[f32], scratch: &mut AttentionScratch, out: &mut [f32]) {
         let scale = 1.0 / (self.config.attention.head_dim as f32).sqrt();
-        let positions = Positions { first: run.first, n_rows: run.rows.len(), window: None };
-        self.kernels.attend(cache, positions, scale, qkv, self.qkv_len(), scratch, out);
+        let rows = QueryRows { first: run.first, n_rows: run.rows.len(), window: self.config.sliding_window };
+        self.kernels.attend(cache, rows, scale, qkv, self.qkv_len(), scratch, out);
     }
 }

@@ -7,7 +7,7 @@ pub enum Error {
     /// No model of this name is in the store.
     #[error(
         "model '{name}' is not in the model store ({}): run `cargo xtask fetch-model` for smollm2-135m, \
-         or give the path of a GGUF file with --model", looked.display()
+         or give the path of a GGUF file or a model folder with --model", looked.display()
     )]
     NotFound {
         /// The name asked for.
@@ -16,7 +16,9 @@ pub enum Error {
         looked: PathBuf,
     },
     /// Neither `LMGC_HOME` nor a home directory is set.
-    #[error("there is no model store: set LMGC_HOME to a directory, or give the path of a GGUF file with --model")]
+    #[error(
+        "there is no model store: set LMGC_HOME to a directory, or give the path of a GGUF file or a model folder with --model"
+    )]
     NoStore,
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
@@ -26,9 +28,14 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// Reading weights failed.
-    #[error("cannot read the model's weights: {0}")]
-    Read(#[from] std::io::Error),
+    /// A path that holds no model of a known kind.
+    #[error("{} {problem}", path.display())]
+    NoModel {
+        /// The path.
+        path: PathBuf,
+        /// What it holds, and what to give instead.
+        problem: String,
+    },
     /// The file's structure is damaged or unknown.
     #[error("{} is not a readable model: {source}", path.display())]
     Format {

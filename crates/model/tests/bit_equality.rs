@@ -1,32 +1,10 @@
 //! The determinism contract on tiny models: logits' bits never depend on how the work was done.
 
-use std::io::Cursor;
+mod common;
 
-use lmgc_model::{Engine, Error, Kernels, Model, OutputLayer, Segment};
-use lmgc_tensors::gguf::GgufFile;
-use lmgc_testkit::{Random, TinyModel};
-
-fn load(tiny: &TinyModel) -> Model {
-    let bytes = tiny.to_gguf();
-    let gguf = GgufFile::parse(&mut Cursor::new(&bytes)).unwrap();
-    Model::from_gguf_reader(&mut Cursor::new(&bytes), &gguf).unwrap()
-}
-
-fn tokens(model: &Model, seed: u64, n: usize) -> Vec<u32> {
-    let mut random = Random::new(seed);
-    (0..n).map(|_| (random.next_u64() % model.config().vocab_size as u64) as u32).collect()
-}
-
-/// Logits' bits of each row, feeding `tokens` in pieces of the given size.
-fn run(model: &Model, output: &OutputLayer, kernels: Kernels, tokens: &[u32], piece: usize) -> Vec<Vec<u32>> {
-    let mut engine = Engine::new(model, output, kernels, 1, tokens.len());
-    let mut rows = Vec::new();
-    for tokens in tokens.chunks(piece) {
-        let logits = engine.forward(&[Segment { sequence: 0, tokens }]).unwrap();
-        rows.extend(logits.chunks_exact(output.n_symbols()).map(|row| row.iter().map(|v| v.to_bits()).collect()));
-    }
-    rows
-}
+use common::{load, run, tokens};
+use lmgc_model::{Engine, Error, Kernels, OutputLayer, Segment};
+use lmgc_testkit::{TinyFamily, TinyModel};
 
 #[test]
 fn instruction_sets_and_pieces() {
@@ -42,6 +20,10 @@ fn instruction_sets_and_pieces() {
             tied: false,
             ..Default::default()
         },
+        TinyModel { biases: true, d_model: Some(40), ..TinyModel::default() },
+        TinyModel::of(TinyFamily::Qwen2),
+        TinyModel::of(TinyFamily::Qwen3),
+        TinyModel::of(TinyFamily::Gpt2),
     ] {
         let model = load(&tiny);
         let output = OutputLayer::full(&model);
@@ -130,10 +112,22 @@ fn fingerprints_tell_models_and_tables_apart() {
 #[test]
 fn logits_depend_on_order_and_context() {
     // A model that ignored positions or context would pass every equality above.
-    let model = load(&TinyModel::default());
+    for family in TinyFamily::ALL {
+        let model = load(&TinyModel::of(family));
+        let output = OutputLayer::full(&model);
+        let a = run(&model, &output, Kernels::detect(), &[5, 6, 7], 3);
+        let b = run(&model, &output, Kernels::detect(), &[6, 5, 7], 3);
+        assert_ne!(a[2], b[2]);
+        assert_ne!(a[0], a[1]);
+    }
+}
+
+#[test]
+fn learned_positions_end() {
+    let model = load(&TinyModel { max_positions: 4, ..TinyModel::of(TinyFamily::Gpt2) });
     let output = OutputLayer::full(&model);
-    let a = run(&model, &output, Kernels::detect(), &[5, 6, 7], 3);
-    let b = run(&model, &output, Kernels::detect(), &[6, 5, 7], 3);
-    assert_ne!(a[2], b[2]);
-    assert_ne!(a[0], a[1]);
+    let mut engine = Engine::new(&model, &output, Kernels::detect(), 1, 100);
+    let beyond = engine.forward(&[Segment { sequence: 0, tokens: &[1; 5] }]);
+    assert!(matches!(beyond, Err(Error::WindowFull { position: 4, capacity_tokens: 4 })));
+    assert!(engine.forward(&[Segment { sequence: 0, tokens: &[1; 4] }]).is_ok());
 }

@@ -6,4 +6,4 @@ mod model;
 
 pub use bits::{Random, gradient_like, odd_floats};
 pub use gguf::{GgufValue, GgufWriter};
-pub use model::TinyModel;
+pub use model::{TinyFamily, TinyModel, TinyTensor};

@@ -1,12 +1,9 @@
 //! A model with its tokenizer.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use lmgc_container::ModelRecord;
-use lmgc_model::{Error as ModelError, Fingerprint, Model, NUMERICS_REVISION};
-use lmgc_tensors::gguf::GgufFile;
+use lmgc_model::{Error as ModelError, Fingerprint, LoadOptions, Model, ModelSource, NUMERICS_REVISION, Vocabulary};
 use lmgc_tokens::Tokenizer;
 
 use crate::Error;
@@ -21,31 +18,47 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Loads a GGUF file; `name` is what files and messages call the model.
+    /// Loads a GGUF file or a model folder ([`ModelSource::open`]) with its vocabulary: that of the GGUF file, or the
+    /// folder's `tokenizer.json`. Converted weights of large models are kept in the model store. `name` is what files and
+    /// messages call the model.
     ///
     /// # Errors
-    /// [`Error::Model`], [`Error::Tokens`] or [`Error::NoStartToken`], saying what is wrong with the file.
-    pub fn from_gguf(name: &str, path: &Path) -> Result<Self, Error> {
-        let io = |source| ModelError::Io { path: path.to_owned(), source };
-        let mut reader = BufReader::new(File::open(path).map_err(io)?);
-        let gguf =
-            GgufFile::parse(&mut reader).map_err(|source| ModelError::Format { path: path.to_owned(), source })?;
-        let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        let model = Model::from_gguf(path, &gguf)?;
-        Self::new(name, model, tokenizer)
+    /// [`Error::Model`], [`Error::Tokens`] or [`Error::NoStartToken`], saying what is wrong with the files.
+    pub fn load(name: &str, path: &Path) -> Result<Self, Error> {
+        Self::load_with(name, path, &LoadOptions::with_store())
+    }
+
+    /// As [`LanguageModel::load`], with options.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::load`].
+    pub fn load_with(name: &str, path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        let source = ModelSource::open(path)?;
+        let tokenizer = match source.vocabulary() {
+            Vocabulary::Gguf(header) => Tokenizer::from_gguf(header)?,
+            Vocabulary::TokenizerJson(path) => Tokenizer::from_tokenizer_json(path)?,
+        };
+        Self::new(name, source.load(options)?, tokenizer)
     }
 
     /// Puts a model and its tokenizer together.
     ///
     /// # Errors
-    /// [`Error::NoStartToken`].
+    /// [`Error::NoStartToken`], or [`Error::Model`] where the tokenizer has texts for ids that the model lacks.
     pub fn new(name: &str, model: Model, tokenizer: Tokenizer) -> Result<Self, Error> {
+        let vocab_size = model.config().vocab_size as u32;
+        // Special tokens may lie beyond it: they stand for no text and are never coded.
+        let beyond = (vocab_size..tokenizer.vocab_size() as u32).find(|&id| !tokenizer.id_bytes(id).is_empty());
+        if let Some(id) = beyond {
+            let problem = format!("is {vocab_size}, and the tokenizer has a token {id}: it belongs to another model");
+            return Err(ModelError::Config { field: "vocabulary size".to_owned(), problem }.into());
+        }
         let start_token = tokenizer
             .start_token()
-            .filter(|&id| (id as usize) < model.config().vocab_size)
+            .filter(|&id| id < vocab_size)
             .ok_or_else(|| Error::NoStartToken { model: name.to_owned() })?;
         // The model's vocabulary may be padded beyond the tokenizer's: those ids have no bytes.
-        let fingerprint = model.fingerprint((0..model.config().vocab_size as u32).map(|id| tokenizer.id_bytes(id)));
+        let fingerprint = model.fingerprint((0..vocab_size).map(|id| tokenizer.id_bytes(id)));
         Ok(Self { name: name.to_owned(), model, tokenizer, fingerprint, start_token })
     }
 

@@ -19,7 +19,7 @@ impl OneModel {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tiny.gguf");
         std::fs::write(&path, tiny.to_gguf()).unwrap();
-        Self(Arc::new(LanguageModel::from_gguf("tiny", &path).unwrap()), Kernels::detect())
+        Self(Arc::new(LanguageModel::load("tiny", &path).unwrap()), Kernels::detect())
     }
 
     pub(crate) fn codec(&self, settings: LmSettings) -> LmCodec {
