@@ -13,7 +13,8 @@ Measured, in tokens a second, as medians over rounds in which every engine has i
 - lmgc: what `lmgc bench-model --json` prints.
 
 Each engine has a process of its own, and its model is loaded before the clock starts. Where llama.cpp crashes with its repacked
-weights (a known defect of its AMX kernels, ggml-org/llama.cpp issue 20824), it is measured without them, and the result says so.
+weights (a known defect of its AMX kernels, ggml-org/llama.cpp issue 20824), it is measured without them, and the result says so: then
+it is slower than it could be. LLAMA_CPP_LIB_PATH names the folder of a better build of libllama.so.
 """
 
 import argparse
@@ -205,6 +206,7 @@ def machine(options):
         "cpu": model[1] if model else platform.processor(), "flags": [flag for flag in FLAGS if flag in flags],
         "n_cpus": os.cpu_count(), "threads": options.threads, "load_before": os.getloadavg()[0], "python": platform.python_version(),
         "gguf": importlib.metadata.version("gguf"), "system": platform.platform(),
+        "llama_cpp_lib_path": os.environ.get("LLAMA_CPP_LIB_PATH"),
     }
 
 
@@ -248,6 +250,8 @@ def main():
     parser.add_argument("--log", type=Path, default=Path(os.devnull), help="what the engines print besides")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("at least one round must be measured")
     if options.worker is not None:
         return serve(options.worker)
 
