@@ -26,6 +26,7 @@ import platform
 import re
 import shlex
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -183,7 +184,7 @@ def token_ids(options):
     """The ids of a file (little-endian u32), or random ones of tokens that are one or two hexadecimal digits."""
     if options.ids is not None:
         data = options.ids.read_bytes()
-        ids = list(memoryview(data[: len(data) // 4 * 4]).cast("I"))
+        ids = [id for (id,) in struct.iter_unpack("<I", data[: len(data) // 4 * 4])]
     else:
         import random
 
