@@ -282,7 +282,7 @@ def main():
                 measured += [("lmgc", name, rate) for name, rate in lmgc(command)]
             for engine, name, rate in measured:
                 rates.setdefault((engine, *name), []).append(rate)
-            print(f"round {round} of {options.rounds}" + (" (unmeasured)" if round == 0 else ""), file=sys.stderr)
+                print(f"round {round}: {engine} {' '.join(name)}: {rate:.0f} tokens/s", file=sys.stderr)
         for engine in engines:
             engine.process.stdin.close()
             engine.process.wait()
