@@ -8,7 +8,7 @@ use lmgc_testkit::gradient_like;
 use crate::sandbox::Sandbox;
 
 const N_TENSORS: usize = 24;
-const TENSOR_BYTES: usize = 2400;
+const TENSOR_BYTES: usize = 1200;
 
 /// A safetensors file whose neighbouring tensors differ in element size and so share no block.
 fn input() -> Vec<u8> {
