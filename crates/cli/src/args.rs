@@ -161,7 +161,9 @@ pub(crate) struct Detokenize {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  lmgc compress grad.safetensors\n  lmgc compress -9 step1.ckpt step2.ckpt\n  \
-                        lmgc compress grad.npy --codec lm --model smollm2-135m --format hex-space")]
+                        lmgc compress grad.npy --codec lm --model smollm2-135m --format hex-space\n\n\
+                        Codec lm keeps what it has done in OUT.part: after an interruption, the same command goes on from \
+                        there.")]
 pub(crate) struct Compress {
     /// Files to compress; - for standard input
     #[arg(required = true, value_name = "IN")]
@@ -195,6 +197,9 @@ pub(crate) struct Compress {
     /// Do not decode and compare the result
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Begin afresh, even if an interrupted run of codec lm left OUT.part to go on from
+    #[arg(long)]
+    pub(crate) restart: bool,
 }
 
 fn window(text: &str) -> Result<usize, String> {

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lmgc_codec::files::STANDARD_STREAM;
-use lmgc_codec::{Progress, Stage};
+use lmgc_codec::{EarlierRun, Progress, Stage};
 
 use crate::args::Common;
 
@@ -16,11 +17,18 @@ pub(crate) struct Bars {
     visible: bool,
     label: String,
     current: Mutex<Option<ProgressBar>>,
+    /// Bytes of the next stage that an earlier run has done.
+    n_bytes_done: AtomicU64,
 }
 
 impl Bars {
     pub(crate) fn new(common: &Common, label: impl Into<String>) -> Self {
-        Self { visible: !common.quiet && !common.json, label: label.into(), current: Mutex::new(None) }
+        Self {
+            visible: !common.quiet && !common.json,
+            label: label.into(),
+            current: Mutex::new(None),
+            n_bytes_done: AtomicU64::new(0),
+        }
     }
 }
 
@@ -36,6 +44,22 @@ pub(crate) fn bar(visible: bool, n: u64, template: &str) -> ProgressBar {
 }
 
 impl Progress for Bars {
+    fn earlier_run(&self, earlier: &EarlierRun) {
+        let line = match earlier {
+            EarlierRun::Resumed { n_blocks_done, n_blocks, n_bytes_done, n_bytes } => {
+                self.n_bytes_done.store(*n_bytes_done, Ordering::Relaxed);
+                let percent = (100.0 * *n_bytes_done as f64 / *n_bytes as f64).floor();
+                format!("resuming: {n_blocks_done} of {} ({percent} %) were done", count(*n_blocks, "block"))
+            }
+            EarlierRun::Discarded { reason } => format!("starting afresh, without the partial file: {reason}"),
+            EarlierRun::NotKept { reason } => format!("this run cannot be resumed if it is interrupted: {reason}"),
+            _ => return,
+        };
+        if self.visible {
+            eprintln!("lmgc: {}: {line}", self.label);
+        }
+    }
+
     fn begin(&self, stage: Stage, n_bytes: u64) {
         let what = match stage {
             Stage::Compress => "compressing",
@@ -46,6 +70,12 @@ impl Progress for Bars {
         let bar = bar(self.visible, n_bytes, template);
         bar.set_prefix(what);
         bar.set_message(self.label.clone());
+        let n_bytes_done = self.n_bytes_done.swap(0, Ordering::Relaxed);
+        if n_bytes_done > 0 {
+            bar.set_position(n_bytes_done);
+            // The time left follows from what this run does.
+            bar.reset_eta();
+        }
         *self.lock() = Some(bar);
     }
 

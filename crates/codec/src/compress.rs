@@ -9,9 +9,10 @@ use lmgc_tokens::dataset;
 use rayon::prelude::*;
 
 use crate::baselines::{Auto, Gzip, Raw, SplitZstd, Zstd};
+use crate::journal::{Identity, Journal};
 use crate::lm::LmCodec;
 use crate::streams::{Run, StreamMap};
-use crate::{BlockCodec, BlockInput, CodecId, CodecName, Encoded, Error, Progress, Stage};
+use crate::{BlockCodec, BlockInput, CodecId, CodecName, EarlierRun, Encoded, Error, Progress, Stage};
 
 /// Metadata key by which a safetensors file says that it is a token data set, and the name of its token tensor.
 const TOKEN_DATASET: (&str, &str) = (dataset::MARKER_KEY, dataset::IDS_TENSOR);
@@ -65,6 +66,8 @@ pub struct CompressReport {
     pub compressed_bytes: u64,
     /// Number of blocks.
     pub n_blocks: usize,
+    /// How many of them an earlier run had coded that was interrupted.
+    pub n_resumed_blocks: usize,
     /// Tokens that went through a language model.
     pub n_tokens: u64,
     /// What the original was recognised as.
@@ -96,6 +99,17 @@ pub fn compress<R: Read + Seek, W: Write>(
     options: &CompressOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<CompressReport, Error> {
+    compress_with(input, output, options, None, progress)
+}
+
+/// As [`compress`]. Blocks that are in the journal are taken from there, and the others are kept in it as they are done.
+pub(crate) fn compress_with<R: Read + Seek, W: Write>(
+    input: &mut R,
+    output: &mut W,
+    options: &CompressOptions<'_>,
+    mut journal: Option<&mut Journal>,
+    progress: &dyn Progress,
+) -> Result<CompressReport, Error> {
     let layout = find_spans(input)?;
     let adapted = match options.lm {
         Some(lm) => lm.for_token_dataset(&layout.metadata)?,
@@ -108,10 +122,34 @@ pub fn compress<R: Read + Seek, W: Write>(
     let plan = plan(&map, &layout, &codecs);
     let hash = hash_input(input, layout.file_len)?;
 
-    progress.begin(Stage::Compress, layout.file_len);
     let mut writer = Writer::new(output, &header)?;
     let mut n_tokens = 0;
-    let mut rest = plan.as_slice();
+    let mut write = |block: &PlannedBlock, encoded: Encoded| {
+        n_tokens += encoded.n_tokens;
+        writer.write_block(block.stream, encoded.codec as u8, block.len, encoded.n_lanes, &encoded.payload)
+    };
+    let mut n_resumed_blocks = 0;
+    if let Some(journal) = journal.as_deref_mut() {
+        if let Some(reason) = journal.begin(&Identity::new(hash, &header, options.level)?)? {
+            progress.earlier_run(&EarlierRun::Discarded { reason });
+        }
+        for block in &plan {
+            let bytes = map.read(input, block.stream, block.stream_offset, block.len)?;
+            let Some(encoded) = journal.next_record(&bytes)? else { break };
+            write(block, encoded)?;
+            n_resumed_blocks += 1;
+        }
+    }
+    let (done, mut rest) = plan.split_at(n_resumed_blocks);
+    if !done.is_empty() {
+        progress.earlier_run(&EarlierRun::Resumed {
+            n_blocks_done: done.len(),
+            n_blocks: plan.len(),
+            n_bytes_done: done.iter().map(|block| block.len).sum(),
+            n_bytes: layout.file_len,
+        });
+    }
+    progress.begin(Stage::Compress, layout.file_len);
     while let Some(first) = rest.first() {
         // Blocks of codecs that use one thread are coded side by side.
         let n_at_once = if codecs.of(first).is_parallel_inside() {
@@ -130,9 +168,14 @@ pub fn compress<R: Read + Seek, W: Write>(
             .zip(&inputs)
             .map(|(block, bytes)| code(codecs.of(block), block, bytes, progress))
             .collect::<Result<Vec<_>, _>>()?;
+        if let Some(journal) = journal.as_deref_mut() {
+            for (encoded, bytes) in coded.iter().zip(&inputs) {
+                journal.append(encoded, bytes)?;
+            }
+            journal.sync()?;
+        }
         for (block, encoded) in batch.iter().zip(coded) {
-            n_tokens += encoded.n_tokens;
-            writer.write_block(block.stream, encoded.codec as u8, block.len, encoded.n_lanes, &encoded.payload)?;
+            write(block, encoded)?;
         }
     }
     let (_, compressed_bytes) = writer.finish(hash)?;
@@ -141,6 +184,7 @@ pub fn compress<R: Read + Seek, W: Write>(
         raw_bytes: layout.file_len,
         compressed_bytes,
         n_blocks: plan.len(),
+        n_resumed_blocks,
         n_tokens,
         file_format: header.file_format,
         n_tensors: header.tensors.len(),

@@ -29,6 +29,22 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Another process is making the same output.
+    #[error("another lmgc is compressing to {} at this moment: wait for it, or give another name with -o", path.display())]
+    OutputBusy {
+        /// The output.
+        path: PathBuf,
+    },
+    /// A file lies where an interrupted compression would have left its progress.
+    #[error(
+        "{} is in the way: lmgc keeps its progress under this name, and this is no such file; move it away, or replace it \
+         with --restart",
+        path.display()
+    )]
+    NotAJournal {
+        /// The file.
+        path: PathBuf,
+    },
     /// The name of an input does not say what to call the output.
     #[error("{} does not end in .lmgc: name the output with -o", path.display())]
     NoOutputName {
@@ -155,6 +171,20 @@ impl Error {
     /// A block whose content contradicts itself.
     pub(crate) fn corrupt_block(what: impl Into<String>) -> Self {
         Self::CorruptBlock { what: what.into() }
+    }
+
+    /// Whether blocks that were coded before this error are as good as ever: the fault lies with a disk, a name or the
+    /// system's resources, not with the input or the blocks.
+    pub(crate) fn leaves_coded_blocks_good(&self) -> bool {
+        matches!(
+            self,
+            Self::File { .. }
+                | Self::Io(_)
+                | Self::OutputExists { .. }
+                | Self::Threads(_)
+                | Self::Container(lmgc_container::Error::Io(_))
+                | Self::Model(lmgc_model::Error::Io { .. })
+        )
     }
 
     /// Whether the fault lies in the compressed file, or in a model that does not match it (exit code 3).

@@ -1,7 +1,7 @@
 //! Files: temporary outputs, renaming, verification.
 //!
 //! An output is written beside its final place under a temporary name, flushed to disk, and renamed when all is well. Until
-//! then what was there stays, and after an error nothing is left behind.
+//! then what was there stays, and after an error nothing is left behind: but for the progress of a resumable compression.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::compress::compress_with;
 use crate::decompress::{check_hash, decode_blocks};
+use crate::journal::{self, Journal};
 use crate::streams::StreamMap;
 use crate::{
-    CompressOptions, CompressReport, DecompressReport, Error, Inspection, ModelSource, Progress, Stage, compress,
-    decompress, inspect, verify_against,
+    CompressOptions, CompressReport, DecompressReport, EarlierRun, Error, Inspection, ModelSource, Progress, Stage,
+    compress, decompress, inspect, verify_against,
 };
 
 /// Ending of compressed files.
@@ -115,6 +117,73 @@ pub fn compress_file(
     Ok(report)
 }
 
+/// As [`compress_file`], for long jobs: every coded block is kept in the file `OUTPUT.part` until the output has its name. A
+/// later call for the same input and options, after this one was killed or failed, goes on where it ended and writes the
+/// same bytes; with `restart`, or where anything differs, it begins afresh. Only one process at a time can work on an output
+/// in this way. Standard streams and special files are compressed without keeping anything.
+///
+/// # Errors
+/// As [`compress_file`]; [`Error::OutputBusy`], and [`Error::NotAJournal`] without `restart`. `OUTPUT.part` stays after an
+/// error that its blocks have no part in, such as a full disk, and is removed after any other.
+pub fn compress_file_resumable(
+    input: &Place,
+    output: &Place,
+    options: &CompressOptions<'_>,
+    verify: bool,
+    restart: bool,
+    files: &FileOptions<'_>,
+) -> Result<CompressReport, Error> {
+    check_output(input, output, files.force)?;
+    let (Place::File(_), Some(path)) = (input, plain_target(output)) else {
+        return compress_file(input, output, options, verify, files);
+    };
+    let mut journal_path = path.clone().into_os_string();
+    journal_path.push(".");
+    journal_path.push(journal::EXTENSION);
+    let mut journal = match Journal::open(Path::new(&journal_path), &path, restart) {
+        Ok(journal) => journal,
+        Err(error @ (Error::OutputBusy { .. } | Error::NotAJournal { .. })) => return Err(error),
+        Err(error) => {
+            files.progress.earlier_run(&EarlierRun::NotKept { reason: error.to_string() });
+            return compress_file(input, output, options, verify, files);
+        }
+    };
+    let result = compress_with_journal(input, output, options, verify, &mut journal, files);
+    let is_of_use = match &result {
+        Ok(_) => false,
+        // What an earlier run left is not this one's to remove before its job is known to be another.
+        Err(_) if !journal.has_begun() => !journal.is_new(),
+        Err(error) => journal.n_records() > 0 && error.leaves_coded_blocks_good(),
+    };
+    if !is_of_use {
+        journal.remove();
+    }
+    result
+}
+
+fn compress_with_journal(
+    input: &Place,
+    output: &Place,
+    options: &CompressOptions<'_>,
+    verify: bool,
+    journal: &mut Journal,
+    files: &FileOptions<'_>,
+) -> Result<CompressReport, Error> {
+    let mut source = open_seekable(input)?;
+    // Unnamed, so that nothing but the journal is left if the process is killed.
+    let mut spool = tempfile::tempfile_in(directory_of(journal.path()))?;
+    let report = compress_with(&mut source, &mut BufWriter::new(&mut spool), options, Some(journal), files.progress)?;
+    if verify {
+        spool.seek(SeekFrom::Start(0))?;
+        verify_against(BufReader::new(&mut spool), &mut source, files.models, files.progress)?;
+    }
+    spool.seek(SeekFrom::Start(0))?;
+    let mut target = Output::create(output)?;
+    io::copy(&mut spool, target.file())?;
+    target.finish(files.force)?;
+    Ok(report)
+}
+
 /// Decompresses a file.
 ///
 /// # Errors
@@ -208,6 +277,20 @@ fn open_seekable(input: &Place) -> Result<BufReader<File>, Error> {
     Ok(BufReader::new(file))
 }
 
+/// Where an output will lie if it is, or will be, a plain file; the target of a symbolic link is replaced, not the link.
+fn plain_target(output: &Place) -> Option<PathBuf> {
+    let Place::File(path) = output else { return None };
+    let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+    path.metadata().map_or(true, |metadata| metadata.is_file()).then_some(path)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// An output that exists under its name only once it is finished.
 enum Output {
     File {
@@ -223,23 +306,16 @@ enum Output {
 
 impl Output {
     fn create(place: &Place) -> Result<Self, Error> {
-        let Place::File(path) = place else {
+        let Some(path) = plain_target(place) else {
+            if let Place::File(path) = place
+                && path.is_dir()
+            {
+                let source = io::ErrorKind::IsADirectory.into();
+                return Err(Error::File { action: "write", path: path.clone(), source });
+            }
             return Ok(Self::Stream { spool: tempfile::tempfile()?, place: place.clone() });
         };
-        let fail = |source| Error::File { action: "write", path: path.clone(), source };
-        // The target of a symbolic link is replaced, not the link.
-        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-        match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => return Err(fail(io::ErrorKind::IsADirectory.into())),
-            Ok(metadata) if !metadata.is_file() => {
-                return Ok(Self::Stream { spool: tempfile::tempfile()?, place: place.clone() });
-            }
-            _ => {}
-        }
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory_of(&path);
         // The error itself would name the temporary file.
         let temporary = usual_permissions(tempfile::Builder::new().prefix(".lmgc-").suffix(".tmp"))
             .tempfile_in(directory)

@@ -27,6 +27,7 @@ mod decompress;
 mod error;
 pub mod files;
 mod inspect;
+mod journal;
 pub mod lm;
 mod progress;
 mod streams;
@@ -37,4 +38,4 @@ pub use decompress::{DecompressReport, ModelSource, NoModels, decompress, verify
 pub use error::Error;
 pub use inspect::{BlockSummary, CodecSummary, Inspection, ModelSummary, TensorSummary, inspect};
 pub use lmgc_container::ModelRecord;
-pub use progress::{NoProgress, Progress, Stage};
+pub use progress::{EarlierRun, NoProgress, Progress, Stage};

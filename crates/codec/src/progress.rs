@@ -13,8 +13,38 @@ pub enum Stage {
     Decompress,
 }
 
+/// What became of the work of an earlier run that was interrupted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EarlierRun {
+    /// It goes on: these blocks need not be coded again.
+    Resumed {
+        /// Blocks that were done.
+        n_blocks_done: usize,
+        /// Blocks of the whole job.
+        n_blocks: usize,
+        /// Original bytes in the blocks that were done.
+        n_bytes_done: u64,
+        /// Original bytes of the whole job.
+        n_bytes: u64,
+    },
+    /// It is of no use to this run, which starts afresh.
+    Discarded {
+        /// Why.
+        reason: &'static str,
+    },
+    /// Nothing can be kept where the output goes: this run cannot be resumed.
+    NotKept {
+        /// Why.
+        reason: String,
+    },
+}
+
 /// Receives progress in original bytes. Calls may come from several threads.
 pub trait Progress: Sync {
+    /// Before the first stage: what became of an earlier run. After [`EarlierRun::Resumed`], the first stage begins with
+    /// that many of its bytes done.
+    fn earlier_run(&self, _: &EarlierRun) {}
     /// A stage over `n_bytes` original bytes begins.
     fn begin(&self, stage: Stage, n_bytes: u64);
     /// `n_bytes` more are done.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use lmgc_codec::files::{FileOptions, Place, compress_file};
+use lmgc_codec::files::{FileOptions, Place, compress_file, compress_file_resumable};
 use lmgc_codec::lm::{LmCodec, LmSettings};
 use lmgc_codec::{CodecId, CodecName, CompressOptions, CompressReport, Level, ModelSource};
 use lmgc_serialize::BytesPerGroup;
@@ -29,6 +29,10 @@ pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
     if args.model.is_some() && args.codec != CodecName::One(CodecId::Lm) {
         return Err(UsageError(format!("--model is for --codec lm, not for --codec {}", args.codec)).into());
     }
+    if args.restart && args.codec != CodecName::One(CodecId::Lm) {
+        let codec = args.codec;
+        return Err(UsageError(format!("--restart is for --codec lm: nothing is kept with --codec {codec}")).into());
+    }
     let models = Models::new(args.model.as_deref());
     let settings = LmSettings {
         format: args.text.format,
@@ -46,20 +50,25 @@ pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
         let input = Place::new(path);
         let output = args.output.as_deref().map_or_else(|| input.compressed(), Place::new);
         if let (Some(lm), Place::File(path)) = (&lm, &input) {
-            announce(lm, path, !args.no_verify, common)?;
+            announce(lm, path, &output, !args.no_verify, common)?;
         }
         let progress = Bars::new(common, input.to_string());
         let files = FileOptions { force: args.force, models: &models, progress: &progress };
         let start = Instant::now();
-        let report =
-            compress_file(&input, &output, &options, !args.no_verify, &files).with_context(|| format!("{input}"))?;
+        // A language model takes minutes or days: its work is worth keeping.
+        let report = if lm.is_some() {
+            compress_file_resumable(&input, &output, &options, !args.no_verify, args.restart, &files)
+        } else {
+            compress_file(&input, &output, &options, !args.no_verify, &files)
+        }
+        .with_context(|| format!("{input}"))?;
         tell(args, &input, &output, &report, start.elapsed().as_secs_f64(), common);
     }
     Ok(())
 }
 
 /// Says beforehand how long a language model will take.
-fn announce(lm: &LmCodec, path: &std::path::Path, verify: bool, common: &Common) -> anyhow::Result<()> {
+fn announce(lm: &LmCodec, path: &std::path::Path, output: &Place, verify: bool, common: &Common) -> anyhow::Result<()> {
     if common.quiet || common.json {
         return Ok(());
     }
@@ -79,8 +88,12 @@ fn announce(lm: &LmCodec, path: &std::path::Path, verify: bool, common: &Common)
     if total >= ANNOUNCE_FROM_SECONDS {
         let verifying =
             if verify { format!(", {} of it to verify", rough_duration(verify_seconds)) } else { String::new() };
+        let resumable = match output {
+            Place::File(_) => "; interrupted, the same command will resume it",
+            Place::Standard => "",
+        };
         eprintln!(
-            "lmgc: {} through {} will take about {}{verifying}",
+            "lmgc: {} through {} will take about {}{verifying}{resumable}",
             bytes(metadata.len()),
             lm.language_model().name(),
             rough_duration(total)
@@ -117,6 +130,7 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
             "rate_percent": rate,
             "bits_per_value": bits_per_value,
             "n_blocks": report.n_blocks,
+            "resumed_blocks": report.n_resumed_blocks,
             "n_tokens": report.n_tokens,
             "seconds": seconds,
             "round_trip": !args.no_verify,

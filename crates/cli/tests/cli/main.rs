@@ -5,4 +5,5 @@ mod files;
 mod gradients;
 mod lm;
 mod reports;
+mod resume;
 mod sandbox;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use lmgc_testkit::TinyModel;
 use serde_json::Value;
@@ -88,9 +88,9 @@ impl Sandbox {
         self.pipe(args, b"")
     }
 
-    /// Runs with these bytes on standard input.
-    pub(crate) fn pipe(&self, args: &[&str], stdin: &[u8]) -> Outcome {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lmgc"))
+    /// Starts the program.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_lmgc"))
             .args(args)
             .current_dir(self.work.path())
             .env("LMGC_HOME", self.store.path())
@@ -98,7 +98,12 @@ impl Sandbox {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Runs with these bytes on standard input.
+    pub(crate) fn pipe(&self, args: &[&str], stdin: &[u8]) -> Outcome {
+        let mut child = self.start(args);
         // The program may end without having read its input.
         let _ = child.stdin.take().unwrap().write_all(stdin);
         let output = child.wait_with_output().unwrap();
