@@ -45,7 +45,7 @@ pub(crate) fn silu<S: Simd>(simd: S, x: S::F) -> S::F {
 }
 
 /// 2 sqrt(2 / pi), and that times 0.044715.
-const GELU_LINEAR: f32 = 1.595_769_1;
+const GELU_LINEAR: f32 = 1.595_769;
 const GELU_CUBIC: f32 = 0.071_354_814;
 
 /// GELU in the tanh form of GPT-2 (Hendrycks and Gimpel, 2016): x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) * (x + 0.044715 x^3).
