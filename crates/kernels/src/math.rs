@@ -61,12 +61,12 @@ impl Kernel for SiluMul<'_> {
 }
 
 /// 2 sqrt(2 / pi), and that times 0.044715.
-const GELU_LINEAR: f32 = 1.595_769_1;
+const GELU_LINEAR: f32 = 1.595_769_2;
 const GELU_CUBIC: f32 = 0.071_354_814;
 
 /// GELU in the tanh form of GPT-2 (Hendrycks and Gimpel, 2016): x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) * (x + 0.044715 x^3).
 ///
-/// Since (1 + tanh(u)) / 2 = 1 / (1 + e^-2u), it is x / (1 + e^(-x * t)), t = fma(x * x, 0.0713548, 1.5957691), which
+/// Since (1 + tanh(u)) / 2 = 1 / (1 + e^-2u), it is x / (1 + e^(-x * t)), t = fma(x * x, 0.071354814, 1.5957692), which
 /// is finite for every finite x: t may be infinite, but x * t is never 0 * infinity, and [`exp`] is bounded.
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::F) -> S::F {
