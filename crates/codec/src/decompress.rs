@@ -8,7 +8,7 @@ use lmgc_model::Kernels;
 use rayon::prelude::*;
 
 use crate::baselines::{Gzip, Raw, SplitZstd, Zstd};
-use crate::lm::{LanguageModel, LmCodec, LmSettings};
+use crate::lm::{DEFAULT_MEMORY_BYTES, LanguageModel, LmCodec, LmSettings};
 use crate::streams::StreamMap;
 use crate::{BlockCodec, CodecId, Error, NoProgress, Progress, Stage};
 
@@ -23,6 +23,11 @@ pub trait ModelSource {
     /// The kernels to run it with; they change the speed and nothing else.
     fn kernels(&self) -> Kernels {
         Kernels::detect()
+    }
+
+    /// Budget for keys and values ([`LmCodec::with_memory`]); it changes the speed and nothing else.
+    fn memory_bytes(&self) -> u64 {
+        DEFAULT_MEMORY_BYTES
     }
 }
 
@@ -218,7 +223,7 @@ impl Decoders {
             }
             other => other,
         })?;
-        self.lm = Some(lm);
+        self.lm = Some(lm.with_memory(models.memory_bytes()));
         Ok(())
     }
 

@@ -121,6 +121,12 @@ impl<'m> Engine<'m> {
         }
     }
 
+    /// Bytes of the keys and values of one sequence of `n_tokens`.
+    pub fn sequence_bytes(model: &Model, n_tokens: usize) -> usize {
+        let config = model.config();
+        config.n_layers * KvCache::n_bytes(config.attention, n_tokens)
+    }
+
     /// Forgets a sequence's tokens.
     ///
     /// # Panics
@@ -206,12 +212,13 @@ impl<'m> Engine<'m> {
     /// Runs all layers and leaves the residual stream in `buffers.x`.
     fn append(&mut self, batch: &[Segment<'_>]) -> Result<Vec<Run>, Error> {
         let runs = self.runs(batch)?;
-        let Self { model, kernels, rope, sequences, threads, buffers, .. } = self;
+        let Self { model, kernels, rope, sequences, threads, buffers, capacity_tokens, .. } = self;
         let n_threads = rayon::current_num_threads().max(1);
         threads.resize_with(n_threads, Mutex::default);
         let config = model.config();
         let n = runs.last().map_or(0, |run| run.rows.end);
-        let pass = Pass { config, kernels: *kernels, rope: rope.as_ref(), runs: &runs, threads };
+        let (kernels, capacity_tokens) = (*kernels, *capacity_tokens);
+        let pass = Pass { config, kernels, rope: rope.as_ref(), runs: &runs, threads, capacity_tokens };
         buffers.x.resize(n * config.d_model, 0.0);
         buffers.qkv.resize(n * pass.qkv_len(), 0.0);
         let tokens = batch.iter().zip(&runs).flat_map(|(segment, run)| segment.tokens.iter().zip(run.first..));
@@ -285,6 +292,7 @@ struct Pass<'a> {
     rope: Option<&'a RopeTable>,
     runs: &'a [Run],
     threads: &'a [Mutex<PanelScratch>],
+    capacity_tokens: usize,
 }
 
 impl Pass<'_> {
@@ -435,7 +443,12 @@ impl Pass<'_> {
         for run in self.runs {
             let rows = &qkv[run.rows.start * qkv_len..run.rows.end * qkv_len];
             let (keys, values) = (&rows[q_len.min(rows.len())..], &rows[(q_len + kv_len).min(rows.len())..]);
-            self.kernels.append(&mut sequences[run.sequence][index], run.rows.len(), keys, values, qkv_len);
+            let cache = &mut sequences[run.sequence][index];
+            if run.first == 0 {
+                // Growing by doubling could take twice the memory that was planned.
+                cache.reserve(self.capacity_tokens);
+            }
+            self.kernels.append(cache, run.rows.len(), keys, values, qkv_len);
         }
     }
 

@@ -23,6 +23,9 @@ const MAX_TOKENS_A_BYTE: usize = 4;
 /// Tokens beyond that which a chunk may need (dummy prefixes).
 const MAX_TOKENS_A_CHUNK: usize = 4;
 
+/// Memory for the keys and values of windows that are worked on side by side, unless said otherwise: 2 GiB.
+pub const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
+
 /// How long a job will take, roughly: the beginning of a window is a little faster than its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
@@ -40,6 +43,7 @@ pub struct LmCodec {
     /// Ids that can occur in the format's text, ascending.
     legal_ids: Vec<u32>,
     full_output: OnceLock<OutputLayer>,
+    memory_bytes: u64,
 }
 
 impl LmCodec {
@@ -59,7 +63,15 @@ impl LmCodec {
             Mask::None => Vec::new(),
             Mask::Alphabet => language_model.tokenizer().legal_alphabet(&settings.serializer()),
         };
-        Ok(Self { language_model, settings, kernels, legal_ids, full_output: OnceLock::new() })
+        let memory_bytes = DEFAULT_MEMORY_BYTES;
+        Ok(Self { language_model, settings, kernels, legal_ids, full_output: OnceLock::new(), memory_bytes })
+    }
+
+    /// The same codec with another budget for keys and values, which decides how many windows are worked on side by side
+    /// and changes no byte. One window is always worked on, whatever it takes.
+    #[must_use]
+    pub fn with_memory(self, memory_bytes: u64) -> Self {
+        Self { memory_bytes, ..self }
     }
 
     /// The model.
@@ -87,7 +99,8 @@ impl LmCodec {
         }
         let (format, bytes_per_group) = (made_with.format, made_with.bytes_per_group);
         let settings = LmSettings { format, bytes_per_group, ..self.settings };
-        Self::new(self.language_model.clone(), settings, self.kernels).map(Some)
+        let codec = Self::new(self.language_model.clone(), settings, self.kernels)?;
+        Ok(Some(codec.with_memory(self.memory_bytes)))
     }
 
     /// Roughly how long `n_bytes` like those of `sample` will take, measured on the spot.
@@ -106,17 +119,16 @@ impl LmCodec {
         let piece = &stream.ids[..stream.ids.len().min(128).min(self.settings.window_tokens - 1)];
         self.seconds_a_step(&output, &[piece])?;
         let encode_seconds_a_token = self.seconds_a_step(&output, &[piece])? / piece.len() as f64;
-        // Decoding: a token of each lane of one thread; the threads work side by side.
+        // Decoding: a token of each lane that fits into memory.
         let n_block_tokens = n_bytes.min(BLOCK_BYTES as u64) as f64 * tokens_a_byte;
-        let n_lanes = Windows::plan(n_block_tokens as usize, self.settings.window_tokens).n_lanes().max(1);
-        let n_threads = rayon::current_num_threads().min(n_lanes);
-        let tokens = vec![&piece[..1]; n_lanes.div_ceil(n_threads)];
-        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-        let decode_seconds_a_step = one_thread.install(|| self.seconds_a_step(&output, &tokens))?;
+        let windows = Windows::plan(n_block_tokens as usize, self.settings.window_tokens);
+        let n_at_once = self.coder(&output).n_windows_at_once(windows).min(windows.n_lanes()).max(1);
+        let tokens = vec![&piece[..1]; n_at_once];
+        let decode_seconds_a_step = self.seconds_a_step(&output, &tokens)?;
         let n_tokens = n_bytes as f64 * tokens_a_byte;
         Ok(Estimate {
             encode_seconds: n_tokens * encode_seconds_a_token,
-            decode_seconds: n_tokens / n_lanes as f64 * decode_seconds_a_step,
+            decode_seconds: n_tokens / n_at_once as f64 * decode_seconds_a_step,
         })
     }
 
@@ -158,6 +170,7 @@ impl LmCodec {
             output: output.get(),
             kernels: self.kernels,
             start_token: self.language_model.start_token(),
+            memory_bytes: self.memory_bytes,
         }
     }
 }

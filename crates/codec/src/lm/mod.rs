@@ -10,7 +10,7 @@ mod payload;
 mod settings;
 mod windows;
 
-pub use codec::{Estimate, LmCodec};
+pub use codec::{DEFAULT_MEMORY_BYTES, Estimate, LmCodec};
 pub use language_model::LanguageModel;
 pub(crate) use language_model::check_revision;
 pub use settings::{LmSettings, MIN_WINDOW_TOKENS, Mask};

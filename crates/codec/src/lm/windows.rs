@@ -9,12 +9,14 @@ use rayon::prelude::*;
 use crate::Error;
 use crate::progress::Share;
 
-/// Most lanes of a block: bounds the memory that decoding takes.
-pub(crate) const MAX_LANES: usize = 16;
+/// Most lanes of a block. A decoder steps as many of them side by side as its memory allows.
+pub(crate) const MAX_LANES: usize = 32;
 /// Tokens that a lane should have at least, so that its stream's end (some 5 bytes) costs little.
 const MIN_TOKENS_A_LANE: usize = 2000;
-/// Tokens that go through the model at once when encoding; bounds the memory for logits.
-const ROWS_AT_ONCE: usize = 128;
+/// Tokens that go through the model at once when encoding; bounds the memory for activations.
+const ROWS_AT_ONCE: usize = 512;
+/// Logits that one task turns into weights at least.
+const MIN_LOGITS_A_TASK: usize = 1 << 12;
 
 /// How a block's tokens lie in windows and lanes.
 #[derive(Clone, Copy, Debug)]
@@ -64,30 +66,31 @@ pub(crate) struct Coder<'a> {
     pub(crate) output: &'a OutputLayer,
     pub(crate) kernels: Kernels,
     pub(crate) start_token: u32,
+    /// Budget for keys and values.
+    pub(crate) memory_bytes: u64,
 }
 
 impl Coder<'_> {
-    /// Codes tokens, all of which the output layer has; one stream a lane.
-    pub(crate) fn encode(&self, tokens: &[u32], windows: Windows, progress: &Share<'_>) -> Result<Vec<Vec<u8>>, Error> {
-        self.on_groups_of_lanes(windows, |lanes| {
-            let mut engine = Engine::new(self.model, self.output, self.kernels, 1, windows.tokens_a_window);
-            lanes.map(|lane| self.encode_lane(&mut engine, &tokens[windows.lane(lane)], windows, progress)).collect()
-        })
+    /// Windows whose keys and values fit into the budget at the same time, at least one.
+    pub(crate) fn n_windows_at_once(&self, windows: Windows) -> usize {
+        let bytes = Engine::sequence_bytes(self.model, windows.tokens_a_window).max(1) as u64;
+        usize::try_from(self.memory_bytes / bytes).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Deals the lanes to the threads, contiguous runs each: threads then meet once a block instead of in every layer.
-    /// What `work` returns for each lane comes back in the lanes' order.
-    fn on_groups_of_lanes<T: Send>(
-        &self,
-        windows: Windows,
-        work: impl Fn(Range<usize>) -> Result<Vec<T>, Error> + Sync,
-    ) -> Result<Vec<T>, Error> {
-        let (n_lanes, n_groups) = (windows.n_lanes, rayon::current_num_threads().min(windows.n_lanes));
+    /// Codes tokens, all of which the output layer has; one stream a lane.
+    ///
+    /// The lanes are dealt to the threads, contiguous runs each: threads then meet once a block instead of in every layer.
+    pub(crate) fn encode(&self, tokens: &[u32], windows: Windows, progress: &Share<'_>) -> Result<Vec<Vec<u8>>, Error> {
+        let n_lanes = windows.n_lanes;
+        let n_groups = rayon::current_num_threads().min(n_lanes).min(self.n_windows_at_once(windows));
         let groups = (0..n_groups).into_par_iter().with_max_len(1).map(|group| {
             let first = |group: usize| n_lanes * group / n_groups;
-            work(first(group)..first(group + 1))
+            let mut engine = Engine::new(self.model, self.output, self.kernels, 1, windows.tokens_a_window);
+            (first(group)..first(group + 1))
+                .map(|lane| self.encode_lane(&mut engine, &tokens[windows.lane(lane)], windows, progress))
+                .collect()
         });
-        Ok(groups.collect::<Result<Vec<Vec<T>>, Error>>()?.into_iter().flatten().collect())
+        Ok(groups.collect::<Result<Vec<Vec<_>>, Error>>()?.into_iter().flatten().collect())
     }
 
     fn encode_lane(
@@ -116,67 +119,43 @@ impl Coder<'_> {
         let inputs: Vec<u32> = [self.start_token].into_iter().chain(window.iter().copied()).collect();
         for (inputs, targets) in inputs.chunks(ROWS_AT_ONCE).zip(window.chunks(ROWS_AT_ONCE)) {
             let tokens = &inputs[..targets.len()];
-            let logits = engine.forward(&[Segment { sequence: 0, tokens }])?;
-            for interval in self.intervals(logits, targets)? {
-                encoder.encode(interval);
+            let intervals = engine.forward_each(&[Segment { sequence: 0, tokens }], |row, logits| {
+                self.interval(logits, targets[row])
+            })?;
+            for interval in intervals {
+                encoder.encode(interval?);
             }
             progress.advance(targets.len());
         }
         Ok(())
     }
 
-    /// The interval of each target under its row of logits.
-    fn intervals(&self, logits: &[f32], targets: &[u32]) -> Result<Vec<Interval>, Error> {
-        let n_symbols = self.output.n_symbols();
-        logits
-            .par_chunks_exact(n_symbols)
-            .zip(targets)
-            .map_init(
-                || vec![0; n_symbols],
-                |weights, (logits, &target)| {
-                    let symbol = self.output.symbol_of(target).ok_or(lmgc_model::Error::TokenOutOfRange {
-                        id: target,
-                        vocab_size: self.model.config().vocab_size,
-                    })?;
-                    self.kernels.logit_weights(logits, weights);
-                    Ok(interval_from_weights(weights, symbol))
-                },
-            )
-            .collect()
+    /// The interval of a target under its row of logits.
+    fn interval(&self, logits: &[f32], target: u32) -> Result<Interval, Error> {
+        let symbol = self.output.symbol_of(target).ok_or(lmgc_model::Error::TokenOutOfRange {
+            id: target,
+            vocab_size: self.model.config().vocab_size,
+        })?;
+        let mut weights = vec![0; logits.len()];
+        self.kernels.logit_weights(logits, &mut weights);
+        Ok(interval_from_weights(&weights, symbol))
     }
 
-    /// Gives back the tokens. The lanes of a group go step by step together, so that each step runs the model on many rows.
+    /// Gives back the tokens. As many lanes as the memory allows go step by step together, so that each step runs the
+    /// model on many rows; a lane that ends makes room for the next.
     pub(crate) fn decode(&self, streams: &[&[u8]], windows: Windows, progress: &Share<'_>) -> Result<Vec<u32>, Error> {
-        let lanes = self.on_groups_of_lanes(windows, |lanes| self.decode_lanes(streams, lanes, windows, progress))?;
-        Ok(lanes.concat())
-    }
-
-    fn decode_lanes(
-        &self,
-        streams: &[&[u8]],
-        lanes: Range<usize>,
-        windows: Windows,
-        progress: &Share<'_>,
-    ) -> Result<Vec<Vec<u32>>, Error> {
         let n_symbols = self.output.n_symbols();
-        let mut engine = Engine::new(self.model, self.output, self.kernels, lanes.len(), windows.tokens_a_window);
-        let streams = streams.get(lanes.clone()).unwrap_or_default();
-        let mut lanes: Vec<Lane<'_>> = lanes
-            .zip(streams)
-            .enumerate()
-            .map(|(sequence, (lane, stream))| Lane {
-                sequence,
-                n_tokens: windows.lane(lane).len(),
-                tokens: Vec::new(),
-                input: [self.start_token],
-                decoder: Decoder::new(stream),
-                weights: vec![0; n_symbols],
-                table: FrequencyTable::new(),
-            })
-            .collect();
+        let n_at_once = self.n_windows_at_once(windows).min(windows.n_lanes);
+        let mut engine = Engine::new(self.model, self.output, self.kernels, n_at_once, windows.tokens_a_window);
+        let mut waiting = streams.iter().take(windows.n_lanes).enumerate();
+        let mut free: Vec<usize> = (0..n_at_once).rev().collect();
+        let mut active: Vec<Lane<'_>> = Vec::new();
+        let mut decoded = vec![Vec::new(); windows.n_lanes];
         loop {
-            let mut active: Vec<&mut Lane<'_>> =
-                lanes.iter_mut().filter(|lane| lane.tokens.len() < lane.n_tokens).collect();
+            while let Some(sequence) = free.pop() {
+                let Some((lane, stream)) = waiting.next() else { break };
+                active.push(Lane::new(lane, sequence, windows.lane(lane).len(), stream, n_symbols));
+            }
             if active.is_empty() {
                 break;
             }
@@ -189,23 +168,30 @@ impl Coder<'_> {
             let batch: Vec<Segment<'_>> =
                 active.iter().map(|lane| Segment { sequence: lane.sequence, tokens: &lane.input }).collect();
             let logits = engine.forward(&batch)?;
-            for (lane, logits) in active.iter_mut().zip(logits.chunks_exact(n_symbols)) {
-                lane.step(self, logits)?;
-            }
+            active
+                .par_iter_mut()
+                .zip(logits.par_chunks_exact(n_symbols))
+                .with_min_len(MIN_LOGITS_A_TASK.div_ceil(n_symbols))
+                .try_for_each(|(lane, logits)| lane.step(self, logits))?;
             progress.advance(active.len());
+            for at in (0..active.len()).rev() {
+                if active[at].tokens.len() == active[at].n_tokens {
+                    let lane = active.swap_remove(at);
+                    lane.decoder.finish().map_err(|e| Error::corrupt_block(e.to_string()))?;
+                    free.push(lane.sequence);
+                    decoded[lane.index] = lane.tokens;
+                }
+            }
         }
-        lanes
-            .into_iter()
-            .map(|lane| {
-                lane.decoder.finish().map_err(|e| Error::corrupt_block(e.to_string()))?;
-                Ok(lane.tokens)
-            })
-            .collect()
+        Ok(decoded.concat())
     }
 }
 
 /// A lane that is being decoded.
 struct Lane<'a> {
+    /// In the block.
+    index: usize,
+    /// In the engine.
     sequence: usize,
     n_tokens: usize,
     tokens: Vec<u32>,
@@ -216,7 +202,20 @@ struct Lane<'a> {
     table: FrequencyTable,
 }
 
-impl Lane<'_> {
+impl<'a> Lane<'a> {
+    fn new(index: usize, sequence: usize, n_tokens: usize, stream: &'a [u8], n_symbols: usize) -> Self {
+        Self {
+            index,
+            sequence,
+            n_tokens,
+            tokens: Vec::new(),
+            input: [0],
+            decoder: Decoder::new(stream),
+            weights: vec![0; n_symbols],
+            table: FrequencyTable::new(),
+        }
+    }
+
     fn step(&mut self, coder: &Coder<'_>, logits: &[f32]) -> Result<(), Error> {
         coder.kernels.logit_weights(logits, &mut self.weights);
         self.table.set_from_weights(&self.weights);
