@@ -20,6 +20,10 @@ use crate::product::{TILE_ROWS, Tile, TileProduct};
 use crate::quant::{BLOCK, QuantRows, load_block};
 use crate::simd::{Kernel, LANES, Simd};
 
+/// How far ahead keys and values are fetched, in weight blocks of 512 bytes. Where few rows read them, they come from
+/// memory, faster than the hardware foresees.
+const PREFETCH_BLOCKS: usize = 16;
+
 /// Reusable memory of [`crate::Kernels::attend`], one a thread.
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
@@ -111,6 +115,11 @@ impl HeadTile<'_> {
         (self.kv_head * self.shape.group() + i / self.rows.n_rows, i % self.rows.n_rows)
     }
 
+    /// With many rows the first ones bring keys and values near.
+    fn prefetch_blocks(&self) -> usize {
+        if self.rows.n_rows < TILE_ROWS { PREFETCH_BLOCKS } else { 0 }
+    }
+
     #[inline(always)]
     fn attend<S: Simd>(
         self,
@@ -142,7 +151,8 @@ impl HeadTile<'_> {
         let n_tiles = self.shape.head_tiles();
         for tile in 0..n_tiles {
             let values = &self.head.values[first_block * n_tiles + tile..];
-            simd.product(&TileProduct::of_rows(weights, 0, self.n_lanes, values, n_tiles, None), &mut results);
+            let product = TileProduct::of_rows(weights, 0, self.n_lanes, values, n_tiles, None);
+            simd.product(&TileProduct { prefetch_blocks: self.prefetch_blocks(), ..product }, &mut results);
             for (lane, result) in results.0[..self.n_lanes].iter().enumerate() {
                 let (head, row) = self.pair(lane);
                 let column = head * head_dim + tile * LANES;
@@ -181,7 +191,7 @@ impl HeadTile<'_> {
                 let keys = &self.head.keys[at..at + n_blocks];
                 let key_scales = &self.head.key_scales[at..at + n_blocks];
                 let product = TileProduct::of_rows(queries, 0, self.n_lanes, keys, 1, Some(key_scales));
-                simd.product(&product, &mut results);
+                simd.product(&TileProduct { prefetch_blocks: self.prefetch_blocks(), ..product }, &mut results);
             }
             let all_visible = last_row.start <= key && key + LANES <= first_row.end && tile < stored;
             for lane in 0..self.n_lanes {

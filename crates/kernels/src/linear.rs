@@ -103,8 +103,9 @@ impl PackedLinear {
         let at = tile * n_blocks;
         let (weights, scales) = (&self.weights[at..at + n_blocks], &self.scales[at..at + n_blocks]);
         let product = TileProduct::of_rows(x, first_row, n_rows, weights, 1, Some(scales));
-        // Once is enough for the rows that follow.
-        simd.product(&TileProduct { prefetch_next: first_row == 0, ..product }, out);
+        // The next tile's weights; once is enough for the rows that follow.
+        let prefetch_blocks = if first_row == 0 { n_blocks } else { 0 };
+        simd.product(&TileProduct { prefetch_blocks, ..product }, out);
         if let Some(bias) = &self.bias {
             let bias = simd.load(&bias[tile]);
             for row in &mut out.0[..n_rows] {

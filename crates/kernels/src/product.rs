@@ -62,8 +62,8 @@ pub struct TileProduct<'a> {
     pub(crate) weight_stride: usize,
     /// Laid out as `weights`; `None` where the weights are integers as they are.
     pub(crate) weight_scales: Option<&'a [[f32; LANES]]>,
-    /// Whether the weights that lie behind these are likely wanted next.
-    pub(crate) prefetch_next: bool,
+    /// How many weight blocks ahead of the one in work to fetch from memory; 0 for none.
+    pub(crate) prefetch_blocks: usize,
 }
 
 impl<'a> TileProduct<'a> {
@@ -88,7 +88,7 @@ impl<'a> TileProduct<'a> {
             weights,
             weight_stride,
             weight_scales,
-            prefetch_next: false,
+            prefetch_blocks: 0,
         }
     }
 }
@@ -117,7 +117,12 @@ fn some_rows<S: Simd, const R: usize>(simd: S, product: &TileProduct<'_>, row: u
     let bias: Option<[&[i32]; R]> =
         product.row_bias.map(|bias| core::array::from_fn(|r| &bias[(row + r) * row_stride..][..n_blocks]));
     let mut acc = [simd.zero(); R];
+    // Once is enough for all rows.
+    let prefetch_blocks = if row == 0 { product.prefetch_blocks } else { 0 };
     for b in 0..n_blocks {
+        if prefetch_blocks > 0 {
+            simd.prefetch(product.weights, b * weight_stride + prefetch_blocks);
+        }
         let dots = simd.block_dots::<R>(
             &product.weights[b * weight_stride],
             core::array::from_fn(|r| &q[r][b]),

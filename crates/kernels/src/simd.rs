@@ -66,6 +66,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
         x.0.iter().map(|&x| i32::from(x)).sum()
     }
 
+    /// Fetches block `at` of `weights` into the cache; it may lie beyond the slice, and then nothing happens or something
+    /// useless does.
+    #[inline(always)]
+    fn prefetch(self, weights: &[WeightBlock], at: usize) {
+        let _ = (weights, at);
+    }
+
     /// Rows `0..product.n_rows` of `out`, as module `product` defines them; what is beyond is left undefined.
     #[inline(always)]
     fn product(self, product: &TileProduct<'_>, out: &mut Tile) {

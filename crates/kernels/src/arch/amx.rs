@@ -100,7 +100,7 @@ unsafe fn dot_tile(rows: *const RowBlock, row_bytes: usize, weights: &WeightBloc
 
 /// The product through tiles, for up to 16 rows; 16 must be there.
 #[inline(always)]
-fn by_tiles(product: &TileProduct<'_>, out: &mut Tile) {
+fn by_tiles(simd: Amx, product: &TileProduct<'_>, out: &mut Tile) {
     let TileProduct { n_blocks, row_stride, weight_stride, .. } = *product;
     let n_rows = product.n_rows.min(TILE_ROWS);
     // What the loads below stay within.
@@ -119,33 +119,27 @@ fn by_tiles(product: &TileProduct<'_>, out: &mut Tile) {
         let mut b = 0;
         while b + 1 < n_blocks {
             dot_tile(first.add(b + 1), row_bytes, &product.weights[(b + 1) * weight_stride], &mut odd);
-            prefetch(product, b);
+            if product.prefetch_blocks > 0 {
+                simd.prefetch(product.weights, b * weight_stride + product.prefetch_blocks);
+            }
             add_scaled(product, b, n_rows, &even, &mut acc);
             if b + 2 < n_blocks {
                 dot_tile(first.add(b + 2), row_bytes, &product.weights[(b + 2) * weight_stride], &mut even);
             }
-            prefetch(product, b + 1);
+            if product.prefetch_blocks > 0 {
+                simd.prefetch(product.weights, (b + 1) * weight_stride + product.prefetch_blocks);
+            }
             add_scaled(product, b + 1, n_rows, &odd, &mut acc);
             b += 2;
         }
         if b < n_blocks {
-            prefetch(product, b);
+            if product.prefetch_blocks > 0 {
+                simd.prefetch(product.weights, b * weight_stride + product.prefetch_blocks);
+            }
             add_scaled(product, b, n_rows, &even, &mut acc);
         }
         for (acc, out) in acc.iter().zip(&mut out.0) {
             _mm512_store_ps(out.as_mut_ptr(), *acc);
-        }
-    }
-}
-
-/// Fetches block `b` of the weights that lie behind these: those of the next 16 outputs.
-#[inline(always)]
-fn prefetch(product: &TileProduct<'_>, b: usize) {
-    if product.prefetch_next {
-        let next = product.weights.as_ptr().wrapping_add(product.n_blocks + b).cast::<i8>();
-        for line in 0..size_of::<WeightBlock>() / 64 {
-            // SAFETY: a prefetch has no effect but on caches, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64 * line)) };
         }
     }
 }
@@ -228,6 +222,11 @@ impl Simd for Amx {
     }
 
     #[inline(always)]
+    fn prefetch(self, weights: &[WeightBlock], at: usize) {
+        self.0.prefetch(weights, at);
+    }
+
+    #[inline(always)]
     fn wants_bias(self, n_rows: usize) -> bool {
         n_rows < MIN_ROWS
     }
@@ -246,7 +245,7 @@ impl Simd for Amx {
     fn product(self, product: &TileProduct<'_>, out: &mut Tile) {
         // Without the blocks' sums there is no way row by row; whole tiles of rows are there then.
         if product.row_bias.is_none() && product.n_blocks > 0 {
-            by_tiles(product, out);
+            by_tiles(self, product, out);
         } else {
             by_rows(self, product, out);
         }

@@ -139,6 +139,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(self, weights: &[WeightBlock], at: usize) {
+        let block = weights.as_ptr().wrapping_add(at).cast::<i8>();
+        for line in 0..size_of::<WeightBlock>() / 64 {
+            // SAFETY: a prefetch has no effect but on caches, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(64 * line)) };
+        }
+    }
+
+    #[inline(always)]
     fn wants_bias(self, _n_rows: usize) -> bool {
         true
     }
