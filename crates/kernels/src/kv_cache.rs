@@ -83,14 +83,17 @@ impl KvCache {
         self.n_positions
     }
 
-    /// Forgets all positions but keeps the memory.
-    pub fn clear(&mut self) {
-        self.n_positions = 0;
+    /// Forgets all positions from `n_positions` on, but keeps the memory.
+    pub fn truncate(&mut self, n_positions: usize) {
+        self.n_positions = self.n_positions.min(n_positions);
+        let (tiles, blocks) = (self.n_positions.div_ceil(LANES), self.n_positions.div_ceil(BLOCK));
+        let (head_blocks, head_tiles) = (self.shape.head_blocks(), self.shape.head_tiles());
+        // What stays of a forgotten position in the last tile and block is not visible until it is written again.
         for head in &mut self.heads {
-            head.keys.clear();
-            head.key_scales.clear();
-            head.values.clear();
-            head.value_scales.clear();
+            head.keys.truncate(tiles * head_blocks);
+            head.key_scales.truncate(tiles * head_blocks);
+            head.values.truncate(blocks * head_tiles);
+            head.value_scales.truncate(blocks);
         }
     }
 

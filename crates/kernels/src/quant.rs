@@ -83,6 +83,11 @@ impl QuantMatrix {
         self.cols.div_ceil(BLOCK)
     }
 
+    /// Bytes that values and scales occupy.
+    pub fn n_bytes(&self) -> usize {
+        size_of_val(self.q.as_slice()) + size_of_val(self.scales.as_slice())
+    }
+
     /// The int8 values, `[rows, blocks_per_row * 32]`, zero where a row was padded.
     pub fn values(&self) -> &[i8] {
         &self.q

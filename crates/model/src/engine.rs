@@ -132,8 +132,16 @@ impl<'m> Engine<'m> {
     /// # Panics
     /// If there is no such sequence.
     pub fn reset(&mut self, sequence: usize) {
+        self.truncate(sequence, 0);
+    }
+
+    /// Forgets a sequence's tokens from the one at position `n_tokens` on.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn truncate(&mut self, sequence: usize, n_tokens: usize) {
         for cache in &mut self.sequences[sequence] {
-            cache.clear();
+            cache.truncate(n_tokens);
         }
     }
 

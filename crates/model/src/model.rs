@@ -56,6 +56,14 @@ impl Model {
         &self.config
     }
 
+    /// Bytes that the weights occupy in memory.
+    pub fn n_bytes(&self) -> usize {
+        let matrices = [Some(&self.embedding), self.output.as_ref()];
+        let matrices = matrices.into_iter().flatten().map(QuantMatrix::n_bytes).sum::<usize>();
+        let layers = self.layers.iter().flat_map(|l| [&l.qkv, &l.attention_out, &l.ffn_up, &l.down]);
+        matrices + layers.map(PackedLinear::n_bytes).sum::<usize>() + self.positions.as_deref().map_or(0, size_of_val)
+    }
+
     /// The fingerprint of this model with the given bytes for each token id, in id order.
     pub fn fingerprint<'a>(&self, id_bytes: impl Iterator<Item = &'a [u8]>) -> Fingerprint {
         let mut hasher = blake3::Hasher::new();
