@@ -1,8 +1,8 @@
 //! Causal attention over a cache of keys and values, in int8 blocks.
 //!
 //! For one query head at position p, over the visible key positions j (0..=p, or the last `window` of these):
-//! - the query is quantised like a row of activations; score_j = (product of query and key j) * scale, where the product
-//!   is that of module `product`;
+//! - the query is quantised like a row of activations, and each block's scale multiplied by 1 / sqrt(head_dim); score_j
+//!   is then the product of query and key j, as in module `product`;
 //! - m: virtual lane l takes the larger of its own and score_j for j = l mod 16, ascending, from minus infinity; then
 //!   the largest lane;
 //! - w_j = exp(score_j - m);
@@ -16,13 +16,15 @@
 
 use crate::kv_cache::{AttentionShape, KvCache, KvHead};
 use crate::math::exp;
-use crate::product::{TILE_ROWS, Tile, TileProduct};
+use crate::product::{Product, TILE_ROWS};
 use crate::quant::{BLOCK, QuantRows, load_block};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// How far ahead keys and values are fetched, in weight blocks of 512 bytes. Where few rows read them, they come from
 /// memory, faster than the hardware foresees.
 const PREFETCH_BLOCKS: usize = 16;
+/// Tiles of 16 key positions whose scores are computed at a time.
+const TILES_AT_ONCE: usize = 16;
 
 /// Reusable memory of [`crate::Kernels::attend`], one a thread.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub struct AttentionScratch {
     weights: QuantRows,
     /// `[row of the tile][key tile]`.
     scores: Vec<[f32; LANES]>,
+    /// `[row of the tile][tile of the head]`.
+    sums: Vec<[f32; LANES]>,
 }
 
 /// Consecutive positions of one sequence, which the cache must already hold.
@@ -129,13 +133,14 @@ impl HeadTile<'_> {
         out: &mut [f32],
         scratch: &mut AttentionScratch,
     ) {
-        let AttentionScratch { queries, weights, scores } = scratch;
+        let AttentionScratch { queries, weights, scores, sums } = scratch;
         let head_dim = self.shape.head_dim;
         queries.resize(simd, self.n_lanes, head_dim);
         for lane in 0..self.n_lanes {
             let (head, row) = self.pair(lane);
             queries.set_row(simd, lane, &q[row * stride + head * head_dim..][..head_dim]);
         }
+        queries.scales.iter_mut().for_each(|scale| *scale *= self.scale);
         // Whole blocks of 32 key positions that some row sees.
         let first_block = self.rows.visible(0).start / BLOCK;
         let end_block = self.rows.visible(self.rows.n_rows - 1).end.div_ceil(BLOCK);
@@ -147,18 +152,22 @@ impl HeadTile<'_> {
             let row_scores = &scores[lane * n_tiles..][..n_tiles];
             totals[lane] = self.weights(simd, row_scores, maxima[lane], first_block, weights, lane);
         }
-        let mut results = Tile::ZERO;
         let n_tiles = self.shape.head_tiles();
-        for tile in 0..n_tiles {
-            let values = &self.head.values[first_block * n_tiles + tile..];
-            let product = TileProduct::of_rows(weights, 0, self.n_lanes, values, n_tiles, None);
-            simd.product(&TileProduct { prefetch_blocks: self.prefetch_blocks(), ..product }, &mut results);
-            for (lane, result) in results.0[..self.n_lanes].iter().enumerate() {
-                let (head, row) = self.pair(lane);
-                let column = head * head_dim + tile * LANES;
-                let width = LANES.min(head_dim - tile * LANES);
-                let out = &mut out[row * self.shape.q_len() + column..][..width];
-                simd.store_partial(simd.div(simd.load(result), simd.splat(totals[lane])), out);
+        sums.resize(self.n_lanes * n_tiles, [0.0; LANES]);
+        let product = Product {
+            n_tiles,
+            weights: &self.head.values[first_block * n_tiles..],
+            tile_stride: 1,
+            block_stride: n_tiles,
+            prefetch_blocks: self.prefetch_blocks(),
+            ..Product::of_rows(weights, 0, self.n_lanes)
+        };
+        simd.product(&product, sums, n_tiles);
+        for (lane, sums) in sums.chunks_exact(n_tiles).enumerate() {
+            let (head, row) = self.pair(lane);
+            let out = &mut out[row * self.shape.q_len() + head * head_dim..][..head_dim];
+            for (sum, out) in sums.iter().zip(out.chunks_mut(LANES)) {
+                simd.store_partial(simd.div(simd.load(sum), simd.splat(totals[lane])), out);
             }
         }
     }
@@ -176,39 +185,42 @@ impl HeadTile<'_> {
     ) -> [f32; TILE_ROWS] {
         let n_tiles = 2 * (end_block - first_block);
         let n_blocks = queries.blocks_per_row();
-        // Tiles of the last block beyond the cache's end.
-        let stored = (self.head.keys.len() / n_blocks).saturating_sub(2 * first_block).min(n_tiles);
+        // The last block may have a tile beyond the cache's end.
+        let n_stored = (self.head.keys.len() / n_blocks).saturating_sub(2 * first_block).min(n_tiles);
         scores.resize(self.n_lanes * n_tiles, [0.0; LANES]);
-        let scale = simd.splat(self.scale);
         let mut maxima = [simd.splat(f32::NEG_INFINITY); TILE_ROWS];
-        let mut results = Tile::ZERO;
-        // Keys from `all_see.start` to `all_see.end` are visible to every row.
         let (first_row, last_row) = (self.rows.visible(0), self.rows.visible(self.rows.n_rows - 1));
-        for tile in 0..n_tiles {
-            let key = (2 * first_block + tile) * LANES;
-            if tile < stored {
-                let at = (2 * first_block + tile) * n_blocks;
-                let keys = &self.head.keys[at..at + n_blocks];
-                let key_scales = &self.head.key_scales[at..at + n_blocks];
-                let product = TileProduct::of_rows(queries, 0, self.n_lanes, keys, 1, Some(key_scales));
-                simd.product(&TileProduct { prefetch_blocks: self.prefetch_blocks(), ..product }, &mut results);
-            }
-            let all_visible = last_row.start <= key && key + LANES <= first_row.end && tile < stored;
+        // Some tiles at a time, so that their scores are still near when the largest is looked for.
+        for first_tile in (0..n_tiles).step_by(TILES_AT_ONCE) {
+            let end_tile = n_tiles.min(first_tile + TILES_AT_ONCE);
+            let at = (2 * first_block + first_tile) * n_blocks;
+            let product = Product {
+                n_tiles: n_stored.min(end_tile).saturating_sub(first_tile),
+                weights: self.head.keys.get(at..).unwrap_or_default(),
+                tile_stride: n_blocks,
+                block_stride: 1,
+                weight_scales: Some(self.head.key_scales.get(at..).unwrap_or_default()),
+                prefetch_blocks: self.prefetch_blocks(),
+                ..Product::of_rows(queries, 0, self.n_lanes)
+            };
+            simd.product(&product, &mut scores[first_tile..], n_tiles);
+            let first_key = (2 * first_block + first_tile) * LANES;
+            let all_visible = last_row.start <= first_key
+                && first_key + (end_tile - first_tile) * LANES <= first_row.end
+                && end_tile <= n_stored;
             for lane in 0..self.n_lanes {
-                let mut score = simd.mul(simd.load(&results.0[lane]), scale);
+                let scores = &mut scores[lane * n_tiles + first_tile..][..end_tile - first_tile];
                 if !all_visible {
                     let visible = self.rows.visible(self.pair(lane).1);
-                    let mut lanes = [0.0; LANES];
-                    simd.store(score, &mut lanes);
-                    for (j, score) in (key..).zip(&mut lanes) {
+                    for (j, score) in (first_key..).zip(scores.as_flattened_mut()) {
                         if !visible.contains(&j) {
                             *score = f32::NEG_INFINITY;
                         }
                     }
-                    score = simd.load(&lanes);
                 }
-                maxima[lane] = simd.max(score, maxima[lane]);
-                simd.store(score, &mut scores[lane * n_tiles + tile]);
+                for score in scores.iter() {
+                    maxima[lane] = simd.max(simd.load(score), maxima[lane]);
+                }
             }
         }
         core::array::from_fn(|lane| simd.max_lanes(maxima[lane]))

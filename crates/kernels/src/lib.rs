@@ -37,7 +37,7 @@ pub use attention::{AttentionScratch, QueryRows};
 pub use dispatch::{Isa, Kernels, Scratch};
 pub use kv_cache::{AttentionShape, KvCache};
 pub use linear::{PackedLinear, Store, TILE_OUTPUTS};
-pub use product::{TILE_ROWS, Tile, TileProduct, WeightBlock};
+pub use product::{Product, TILE_ROWS, Tile, WeightBlock};
 pub use quant::{BLOCK, QuantMatrix, QuantRows, RowBlock};
 pub use rope::{RopeScaling, RopeTable, rope_frequencies};
 pub use simd::{Kernel, LANES, Simd};

@@ -3,12 +3,19 @@
 //! Outputs and rows are independent, so tiles and threads split them freely; the sum over blocks is never split. The
 //! bias, where there is one, is one addition after the sum; so is a residual that the result is added to.
 
-use crate::product::{TILE_ROWS, Tile, TileProduct, WeightBlock};
+use core::ops::Range;
+
+use crate::product::{Product, TILE_ROWS, Tile, WeightBlock};
 use crate::quant::{BLOCK, QuantMatrix, QuantRows};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Outputs that one tile of packed weights computes.
 pub const TILE_OUTPUTS: usize = LANES;
+
+/// Bytes of a row of activations up to which 32 rows or more stay near while weights pass by.
+const NEAR_BYTES: usize = 1152;
+/// Tiles of weights that all rows pass by before the next tiles follow.
+const TILES_AT_ONCE: usize = 8;
 
 /// A weight matrix laid out for the kernels: tiles of 16 outputs, the last one padded with zeros.
 #[derive(Clone, Debug)]
@@ -96,19 +103,31 @@ impl PackedLinear {
         size_of_val(self.weights.as_slice()) + size_of_val(self.scales.as_slice())
     }
 
-    /// Rows `first_row..first_row + n_rows` (at most 16) for the outputs of one tile, bias included.
+    /// Some rows (at most 16) for the outputs of one tile, bias included. `prefetch`: fetch the next tile's weights.
     #[inline(always)]
-    fn tile<S: Simd>(&self, simd: S, x: &QuantRows, first_row: usize, n_rows: usize, tile: usize, out: &mut Tile) {
+    fn tile<S: Simd>(
+        &self,
+        simd: S,
+        x: &QuantRows,
+        rows: Range<usize>,
+        tile: usize,
+        prefetch: bool,
+        out: &mut Tile,
+    ) {
         let n_blocks = x.blocks_per_row();
-        let at = tile * n_blocks;
-        let (weights, scales) = (&self.weights[at..at + n_blocks], &self.scales[at..at + n_blocks]);
-        let product = TileProduct::of_rows(x, first_row, n_rows, weights, 1, Some(scales));
-        // The next tile's weights; once is enough for the rows that follow.
-        let prefetch_blocks = if first_row == 0 { n_blocks } else { 0 };
-        simd.product(&TileProduct { prefetch_blocks, ..product }, out);
+        let at = tile * n_blocks..(tile + 1) * n_blocks;
+        let product = Product {
+            n_tiles: 1,
+            weights: &self.weights[at.clone()],
+            block_stride: 1,
+            weight_scales: Some(&self.scales[at]),
+            prefetch_blocks: if prefetch { n_blocks } else { 0 },
+            ..Product::of_rows(x, rows.start, rows.len())
+        };
+        simd.product(&product, &mut out.0, 1);
         if let Some(bias) = &self.bias {
             let bias = simd.load(&bias[tile]);
-            for row in &mut out.0[..n_rows] {
+            for row in &mut out.0[..rows.len()] {
                 simd.store(simd.add(simd.load(row), bias), row);
             }
         }
@@ -138,18 +157,24 @@ impl Kernel for LinearRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (n_rows, n_outputs) = (self.x.n_rows(), self.linear.n_outputs);
+        let (n_rows, n_outputs, n_tiles) = (self.x.n_rows(), self.linear.n_outputs, self.linear.n_tiles());
         let mut results = Tile::ZERO;
-        // The weights of a tile stay near while all rows pass by.
-        for tile in 0..self.linear.n_tiles() {
-            let column = tile * TILE_OUTPUTS;
-            let width = TILE_OUTPUTS.min(n_outputs - column);
-            for first_row in (0..n_rows).step_by(TILE_ROWS) {
-                let n = TILE_ROWS.min(n_rows - first_row);
-                self.linear.tile(simd, self.x, first_row, n, tile, &mut results);
-                for (r, result) in results.0[..n].iter().enumerate() {
-                    let out = &mut self.out[(first_row + r) * n_outputs + column..][..width];
-                    put(simd, self.store, result, out);
+        // The activations of a group stay in the first-level cache while some tiles of weights pass by, and those in the
+        // second-level cache until all rows have had them.
+        let row_bytes = self.x.blocks_per_row() * BLOCK;
+        let group_rows = (NEAR_BYTES / row_bytes.max(1)).clamp(1, 4) * TILE_ROWS;
+        for first_tile in (0..n_tiles).step_by(TILES_AT_ONCE) {
+            for first_of_group in (0..n_rows).step_by(group_rows) {
+                for tile in first_tile..n_tiles.min(first_tile + TILES_AT_ONCE) {
+                    let column = tile * TILE_OUTPUTS;
+                    let width = TILE_OUTPUTS.min(n_outputs - column);
+                    for first_row in (first_of_group..n_rows.min(first_of_group + group_rows)).step_by(TILE_ROWS) {
+                        let rows = first_row..n_rows.min(first_row + TILE_ROWS);
+                        self.linear.tile(simd, self.x, rows.clone(), tile, first_row == first_of_group, &mut results);
+                        for (row, result) in rows.zip(&results.0) {
+                            put(simd, self.store, result, &mut self.out[row * n_outputs + column..][..width]);
+                        }
+                    }
                 }
             }
         }
@@ -173,9 +198,8 @@ impl Kernel for LinearTiles<'_> {
         let n_rows = self.x.n_rows();
         for (i, out) in self.out.chunks_exact_mut(n_rows.div_ceil(TILE_ROWS)).enumerate() {
             for (group, out) in out.iter_mut().enumerate() {
-                let first_row = group * TILE_ROWS;
-                let n = TILE_ROWS.min(n_rows - first_row);
-                self.linear.tile(simd, self.x, first_row, n, self.first_tile + i, out);
+                let rows = group * TILE_ROWS..n_rows.min((group + 1) * TILE_ROWS);
+                self.linear.tile(simd, self.x, rows, self.first_tile + i, group == 0, out);
             }
         }
     }

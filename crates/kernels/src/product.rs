@@ -40,9 +40,9 @@ impl Tile {
     pub const ZERO: Self = Self([[0.0; LANES]; TILE_ROWS]);
 }
 
-/// Some rows times the weights of 16 outputs.
+/// Up to 16 rows times the weights of some tiles of 16 outputs each.
 #[derive(Clone, Copy, Debug)]
-pub struct TileProduct<'a> {
+pub struct Product<'a> {
     /// Block b of row r is `rows[r * row_stride + b]`. There may be more rows than `n_rows`.
     pub(crate) rows: &'a [RowBlock],
     /// Laid out as `rows`.
@@ -56,26 +56,23 @@ pub struct TileProduct<'a> {
     pub(crate) n_rows: usize,
     /// Blocks to sum over.
     pub(crate) n_blocks: usize,
-    /// Block b is `weights[b * weight_stride]`.
+    /// Tiles of outputs.
+    pub(crate) n_tiles: usize,
+    /// Block b of tile t is `weights[t * tile_stride + b * block_stride]`.
     pub(crate) weights: &'a [WeightBlock],
+    /// Weight blocks from one tile to the next.
+    pub(crate) tile_stride: usize,
     /// Weight blocks from one block of inputs to the next.
-    pub(crate) weight_stride: usize,
+    pub(crate) block_stride: usize,
     /// Laid out as `weights`; `None` where the weights are integers as they are.
     pub(crate) weight_scales: Option<&'a [[f32; LANES]]>,
     /// How many weight blocks ahead of the one in work to fetch from memory; 0 for none.
     pub(crate) prefetch_blocks: usize,
 }
 
-impl<'a> TileProduct<'a> {
-    /// Rows `first_row..first_row + n_rows` of `x`, all blocks.
-    pub(crate) fn of_rows(
-        x: &'a QuantRows,
-        first_row: usize,
-        n_rows: usize,
-        weights: &'a [WeightBlock],
-        weight_stride: usize,
-        weight_scales: Option<&'a [[f32; LANES]]>,
-    ) -> Self {
+impl<'a> Product<'a> {
+    /// Rows `first_row..first_row + n_rows` of `x`, all blocks; weights still to be said.
+    pub(crate) fn of_rows(x: &'a QuantRows, first_row: usize, n_rows: usize) -> Self {
         let n_blocks = x.blocks_per_row();
         let from = first_row * n_blocks;
         Self {
@@ -85,52 +82,67 @@ impl<'a> TileProduct<'a> {
             row_stride: n_blocks,
             n_rows,
             n_blocks,
-            weights,
-            weight_stride,
-            weight_scales,
+            n_tiles: 0,
+            weights: &[],
+            tile_stride: 0,
+            block_stride: 0,
+            weight_scales: None,
             prefetch_blocks: 0,
         }
     }
 }
 
-/// The product by the dot products of single rows: what every instruction set without tiles does.
+/// The product by the dot products of single rows: what every instruction set without tiles does. Row r of tile t goes to
+/// `out[r * out_stride + t]`.
 #[inline(always)]
-pub(crate) fn by_rows<S: Simd>(simd: S, product: &TileProduct<'_>, out: &mut Tile) {
-    let mut row = 0;
-    while row < product.n_rows {
-        row += match product.n_rows - row {
-            ROWS_AT_ONCE.. => some_rows::<S, ROWS_AT_ONCE>(simd, product, row, out),
-            4.. => some_rows::<S, 4>(simd, product, row, out),
-            3 => some_rows::<S, 3>(simd, product, row, out),
-            2 => some_rows::<S, 2>(simd, product, row, out),
-            _ => some_rows::<S, 1>(simd, product, row, out),
-        };
+pub(crate) fn by_rows<S: Simd>(simd: S, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+    for tile in 0..product.n_tiles {
+        let mut row = 0;
+        while row < product.n_rows {
+            let out = &mut out[row * out_stride + tile..];
+            row += match product.n_rows - row {
+                ROWS_AT_ONCE.. => some_rows::<S, ROWS_AT_ONCE>(simd, product, tile, row, out, out_stride),
+                4.. => some_rows::<S, 4>(simd, product, tile, row, out, out_stride),
+                3 => some_rows::<S, 3>(simd, product, tile, row, out, out_stride),
+                2 => some_rows::<S, 2>(simd, product, tile, row, out, out_stride),
+                _ => some_rows::<S, 1>(simd, product, tile, row, out, out_stride),
+            };
+        }
     }
 }
 
-/// `R` rows from `row` on; returns `R`.
+/// `R` rows from `row` on, for one tile; returns `R`.
 #[inline(always)]
-fn some_rows<S: Simd, const R: usize>(simd: S, product: &TileProduct<'_>, row: usize, out: &mut Tile) -> usize {
-    let TileProduct { n_blocks, row_stride, weight_stride, .. } = *product;
+fn some_rows<S: Simd, const R: usize>(
+    simd: S,
+    product: &Product<'_>,
+    tile: usize,
+    row: usize,
+    out: &mut [[f32; LANES]],
+    out_stride: usize,
+) -> usize {
+    let Product { n_blocks, row_stride, block_stride, .. } = *product;
     let q: [&[RowBlock]; R] = core::array::from_fn(|r| &product.rows[(row + r) * row_stride..][..n_blocks]);
     let x_scales: [&[f32]; R] = core::array::from_fn(|r| &product.row_scales[(row + r) * row_stride..][..n_blocks]);
     let bias: Option<[&[i32]; R]> =
         product.row_bias.map(|bias| core::array::from_fn(|r| &bias[(row + r) * row_stride..][..n_blocks]));
+    let weights = &product.weights[tile * product.tile_stride..];
+    let weight_scales = product.weight_scales.map(|scales| &scales[tile * product.tile_stride..]);
     let mut acc = [simd.zero(); R];
     // Once is enough for all rows.
     let prefetch_blocks = if row == 0 { product.prefetch_blocks } else { 0 };
     for b in 0..n_blocks {
         if prefetch_blocks > 0 {
-            simd.prefetch(product.weights, b * weight_stride + prefetch_blocks);
+            simd.prefetch(weights, b * block_stride + prefetch_blocks);
         }
         let dots = simd.block_dots::<R>(
-            &product.weights[b * weight_stride],
+            &weights[b * block_stride],
             core::array::from_fn(|r| &q[r][b]),
             bias.map_or([0; R], |bias| core::array::from_fn(|r| bias[r][b])),
         );
-        match product.weight_scales {
+        match weight_scales {
             Some(scales) => {
-                let w_scale = simd.load(&scales[b * weight_stride]);
+                let w_scale = simd.load(&scales[b * block_stride]);
                 for r in 0..R {
                     let scale = simd.mul(w_scale, simd.splat(x_scales[r][b]));
                     acc[r] = simd.fma(dots[r], scale, acc[r]);
@@ -143,8 +155,8 @@ fn some_rows<S: Simd, const R: usize>(simd: S, product: &TileProduct<'_>, row: u
             }
         }
     }
-    for (acc, out) in acc.into_iter().zip(&mut out.0[row..row + R]) {
-        simd.store(acc, out);
+    for (r, acc) in acc.into_iter().enumerate() {
+        simd.store(acc, &mut out[r * out_stride]);
     }
     R
 }

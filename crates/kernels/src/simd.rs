@@ -1,6 +1,6 @@
 //! The lane operations that an instruction set provides, and what is built from them alone.
 
-use crate::product::{Tile, TileProduct, WeightBlock, by_rows};
+use crate::product::{Product, WeightBlock, by_rows};
 use crate::quant::RowBlock;
 
 /// Number of virtual lanes: every vector operation works on 16 f32 values, whatever the hardware's width.
@@ -73,10 +73,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
         let _ = (weights, at);
     }
 
-    /// Rows `0..product.n_rows` of `out`, as module `product` defines them; what is beyond is left undefined.
+    /// The product of some rows and tiles, as module `product` defines it. Row r of tile t goes to
+    /// `out[r * out_stride + t]`.
     #[inline(always)]
-    fn product(self, product: &TileProduct<'_>, out: &mut Tile) {
-        by_rows(self, product, out);
+    fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+        by_rows(self, product, out, out_stride);
     }
 
     /// All lanes zero.

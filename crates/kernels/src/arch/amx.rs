@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 use super::avx512::Avx512;
-use crate::product::{TILE_ROWS, Tile, TileProduct, WeightBlock, by_rows};
+use crate::product::{Product, TILE_ROWS, WeightBlock, by_rows};
 use crate::quant::{BLOCK, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -75,11 +75,11 @@ struct Sums([[i32; LANES]; TILE_ROWS]);
 ///
 /// # Safety
 /// Tiles must be configured by [`TileConfig::VALUE`]; `rows` must be the first of 16 blocks, each `row_bytes` after the
-/// one before, that lie in one allocation.
+/// one before, that lie in one allocation; `weights` must be readable and `sums` writable.
 #[inline(always)]
-unsafe fn dot_tile(rows: *const RowBlock, row_bytes: usize, weights: &WeightBlock, sums: &mut MaybeUninit<Sums>) {
-    // SAFETY: reads 16 rows of 32 bytes at `rows` (the caller's promise) and 8 rows of 64 bytes of `weights`; writes 16
-    // rows of 64 bytes, all of `sums`.
+unsafe fn dot_tile(rows: *const RowBlock, row_bytes: usize, weights: *const WeightBlock, sums: *mut Sums) {
+    // SAFETY: reads 16 rows of 32 bytes at `rows` and 8 rows of 64 bytes of `weights`; writes 16 rows of 64 bytes, all of
+    // `sums`: the caller's promises.
     unsafe {
         asm!(
             "tilezero tmm0",
@@ -91,7 +91,7 @@ unsafe fn dot_tile(rows: *const RowBlock, row_bytes: usize, weights: &WeightBloc
             row_bytes = in(reg) row_bytes,
             weights = in(reg) weights,
             line = in(reg) 64usize,
-            sums = in(reg) sums.as_mut_ptr(),
+            sums = in(reg) sums,
             out("tmm0") _, out("tmm1") _, out("tmm2") _,
             options(nostack),
         );
@@ -100,81 +100,83 @@ unsafe fn dot_tile(rows: *const RowBlock, row_bytes: usize, weights: &WeightBloc
 
 /// The product through tiles, for up to 16 rows; 16 must be there.
 #[inline(always)]
-fn by_tiles(simd: Amx, product: &TileProduct<'_>, out: &mut Tile) {
-    let TileProduct { n_blocks, row_stride, weight_stride, .. } = *product;
-    let n_rows = product.n_rows.min(TILE_ROWS);
-    // What the loads below stay within.
-    assert!(n_blocks >= 1 && n_blocks <= row_stride && product.rows.len() >= (TILE_ROWS - 1) * row_stride + n_blocks);
-    assert!(product.row_scales.len() >= (n_rows - 1) * row_stride + n_blocks);
+fn by_tiles(simd: Amx, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+    let Product { n_rows, n_blocks, n_tiles, row_stride, tile_stride, block_stride, .. } = *product;
+    if n_tiles == 0 || n_rows == 0 {
+        return;
+    }
+    // What the loads and stores below stay within.
+    let whole = (TILE_ROWS - 1) * row_stride + n_blocks;
+    assert!(n_blocks >= 1 && n_blocks <= row_stride && n_rows <= TILE_ROWS);
+    assert!(product.rows.len() >= whole && product.row_scales.len() >= whole);
+    assert!(out.len() > (n_rows - 1) * out_stride + (n_tiles - 1));
+    let last = (n_tiles - 1) * tile_stride + (n_blocks - 1) * block_stride;
+    assert!(product.weights.len() > last && product.weight_scales.is_none_or(|scales| scales.len() > last));
     // Two buffers, so that the tiles of the next block are computed while this block's sums are scaled.
-    let mut even = MaybeUninit::uninit();
-    let mut odd = MaybeUninit::uninit();
-    let first = product.rows.as_ptr();
+    let mut sums = MaybeUninit::<[Sums; 2]>::uninit();
+    let sums: *mut Sums = sums.as_mut_ptr().cast();
     let row_bytes = row_stride * size_of::<RowBlock>();
-    // SAFETY: `Amx::run` has configured the tiles, AVX-512 is there (see `Amx`), and the rows and their scales were
+    // SAFETY: `Amx::run` has configured the tiles, AVX-512 is there (see `Amx`), and all that is read and written was
     // checked above; each buffer is written before it is read.
     unsafe {
-        let mut acc = [_mm512_setzero_ps(); TILE_ROWS];
-        dot_tile(first, row_bytes, &product.weights[0], &mut even);
-        let mut b = 0;
-        while b + 1 < n_blocks {
-            dot_tile(first.add(b + 1), row_bytes, &product.weights[(b + 1) * weight_stride], &mut odd);
-            if product.prefetch_blocks > 0 {
-                simd.prefetch(product.weights, b * weight_stride + product.prefetch_blocks);
+        let (rows, weights) = (product.rows.as_ptr(), product.weights.as_ptr());
+        dot_tile(rows, row_bytes, weights, sums);
+        let mut parity = 0;
+        for tile in 0..n_tiles {
+            let mut acc = [_mm512_setzero_ps(); TILE_ROWS];
+            for b in 0..n_blocks {
+                let at = tile * tile_stride + b * block_stride;
+                let (next_b, next_at) = if b + 1 < n_blocks {
+                    (b + 1, at + block_stride)
+                } else {
+                    // The first block of the next tile; of the last tile again, where there is none.
+                    (0, (tile + 1).min(n_tiles - 1) * tile_stride)
+                };
+                dot_tile(rows.add(next_b), row_bytes, weights.add(next_at), sums.add(parity ^ 1));
+                if product.prefetch_blocks > 0 {
+                    simd.prefetch(product.weights, at + product.prefetch_blocks);
+                }
+                add_scaled(product, b, at, sums.add(parity), &mut acc);
+                parity ^= 1;
             }
-            add_scaled(product, b, n_rows, &even, &mut acc);
-            if b + 2 < n_blocks {
-                dot_tile(first.add(b + 2), row_bytes, &product.weights[(b + 2) * weight_stride], &mut even);
+            let out = out.as_mut_ptr().add(tile).cast::<f32>();
+            if n_rows == TILE_ROWS {
+                for (r, acc) in acc.iter().enumerate() {
+                    _mm512_storeu_ps(out.add(r * out_stride * LANES), *acc);
+                }
+            } else {
+                for (r, acc) in acc.iter().enumerate().take(n_rows) {
+                    _mm512_storeu_ps(out.add(r * out_stride * LANES), *acc);
+                }
             }
-            if product.prefetch_blocks > 0 {
-                simd.prefetch(product.weights, (b + 1) * weight_stride + product.prefetch_blocks);
-            }
-            add_scaled(product, b + 1, n_rows, &odd, &mut acc);
-            b += 2;
-        }
-        if b < n_blocks {
-            if product.prefetch_blocks > 0 {
-                simd.prefetch(product.weights, b * weight_stride + product.prefetch_blocks);
-            }
-            add_scaled(product, b, n_rows, &even, &mut acc);
-        }
-        for (acc, out) in acc.iter().zip(&mut out.0) {
-            _mm512_store_ps(out.as_mut_ptr(), *acc);
         }
     }
 }
 
-/// acc = fma(dot, scale, acc) for each row, with the sums of block `b`. Rows beyond `n_rows` take the last one's scales.
+/// acc = fma(dot, scale, acc) for each row, with the sums of block `b` and the weight block at `at`.
 ///
 /// # Safety
-/// AVX-512 must be there, `sums` written, and `product.row_scales` hold block `b` of `n_rows` rows.
+/// AVX-512 must be there, `sums` written, `product.row_scales` hold block `b` of 16 rows and the weights' scales `at`.
 #[inline(always)]
-unsafe fn add_scaled(
-    product: &TileProduct<'_>,
-    b: usize,
-    n_rows: usize,
-    sums: &MaybeUninit<Sums>,
-    acc: &mut [__m512; TILE_ROWS],
-) {
+unsafe fn add_scaled(product: &Product<'_>, b: usize, at: usize, sums: *const Sums, acc: &mut [__m512; TILE_ROWS]) {
     // SAFETY: the caller's promises; the loads stay within the 16 rows of `sums`.
     unsafe {
-        let sums: *const i32 = sums.as_ptr().cast();
+        let sums: *const i32 = sums.cast();
         let x_scales = product.row_scales.as_ptr().add(b);
-        let w_scale = product.weight_scales.map(|scales| scales[b * product.weight_stride].as_ptr());
-        match w_scale {
-            Some(w_scale) => {
-                let w_scale = _mm512_loadu_ps(w_scale);
-                for r in 0..TILE_ROWS {
+        match product.weight_scales {
+            Some(w_scales) => {
+                let w_scale = _mm512_loadu_ps(w_scales.as_ptr().add(at).cast());
+                for (r, acc) in acc.iter_mut().enumerate() {
                     let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
-                    let x_scale = _mm512_set1_ps(*x_scales.add(r.min(n_rows - 1) * product.row_stride));
-                    acc[r] = _mm512_fmadd_ps(dot, _mm512_mul_ps(w_scale, x_scale), acc[r]);
+                    let x_scale = _mm512_set1_ps(*x_scales.add(r * product.row_stride));
+                    *acc = _mm512_fmadd_ps(dot, _mm512_mul_ps(w_scale, x_scale), *acc);
                 }
             }
             None => {
-                for r in 0..TILE_ROWS {
+                for (r, acc) in acc.iter_mut().enumerate() {
                     let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
-                    let x_scale = _mm512_set1_ps(*x_scales.add(r.min(n_rows - 1) * product.row_stride));
-                    acc[r] = _mm512_fmadd_ps(dot, x_scale, acc[r]);
+                    let x_scale = _mm512_set1_ps(*x_scales.add(r * product.row_stride));
+                    *acc = _mm512_fmadd_ps(dot, x_scale, *acc);
                 }
             }
         }
@@ -242,12 +244,12 @@ impl Simd for Amx {
     }
 
     #[inline(always)]
-    fn product(self, product: &TileProduct<'_>, out: &mut Tile) {
+    fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
         // Without the blocks' sums there is no way row by row; whole tiles of rows are there then.
         if product.row_bias.is_none() && product.n_blocks > 0 {
-            by_tiles(self, product, out);
+            by_tiles(self, product, out, out_stride);
         } else {
-            by_rows(self, product, out);
+            by_rows(self, product, out, out_stride);
         }
     }
 }
