@@ -6,14 +6,22 @@
 
 mod config;
 mod dequantise;
+mod describe;
 mod engine;
 mod error;
 mod gguf;
+pub mod hub;
+mod import;
 mod model;
+mod progress;
+pub mod registry;
 pub mod store;
 
 pub use config::LlamaConfig;
+pub use describe::{Kind, ModelFile, ModelInfo, Origin, describe};
 pub use engine::{Engine, Segment};
 pub use error::Error;
+pub use import::{default_name, import};
 pub use lmgc_kernels::{Isa, Kernels, NUMERICS_REVISION};
 pub use model::{Fingerprint, LayerWeights, Model, OutputLayer, Weights};
+pub use progress::Progress;
