@@ -120,8 +120,8 @@ fn describe_gguf(path: &Path) -> Result<ModelInfo, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
-    let gguf = GgufFile::parse(&mut BufReader::new(file))
-        .map_err(|source| Error::Format { path: path.to_owned(), source })?;
+    let gguf =
+        GgufFile::parse(&mut BufReader::new(file)).map_err(|source| Error::Format { path: path.to_owned(), source })?;
     let text = |key: &str| gguf.metadata.get(key).and_then(GgufValue::as_str).map(str::to_owned);
     let architecture = text("general.architecture");
     let size = |key: &str| {
@@ -220,7 +220,10 @@ fn add_contents(path: &Path, info: &mut ModelInfo) {
         Err(problem) => problems.push(problem),
         Ok(shards) => {
             for shard in shards {
-                match File::open(path.join(&shard)).map_err(lmgc_tensors::Error::from).and_then(|mut file| read_layout_strict(&mut file)) {
+                match File::open(path.join(&shard))
+                    .map_err(lmgc_tensors::Error::from)
+                    .and_then(|mut file| read_layout_strict(&mut file))
+                {
                     Err(error) => problems.push(format!("{shard}: {error}")),
                     Ok(layout) => {
                         for span in layout.spans {
@@ -263,9 +266,11 @@ pub(crate) fn weights(
         let missing: Vec<&str> = shards.iter().copied().filter(|shard| !files.contains(shard)).collect();
         return match missing.first() {
             None => Ok(shards.into_iter().map(str::to_owned).collect()),
-            Some(first) => {
-                Err(format!("{} of the {} files that {INDEX_FILE} names are missing: {first}", missing.len(), shards.len()))
-            }
+            Some(first) => Err(format!(
+                "{} of the {} files that {INDEX_FILE} names are missing: {first}",
+                missing.len(),
+                shards.len()
+            )),
         };
     }
     let ending = |ending: &str| files.iter().copied().filter(|file| file.ends_with(ending)).collect::<Vec<_>>();
@@ -332,7 +337,8 @@ mod tests {
     fn weights_come_from_one_file_or_from_those_of_the_index() {
         assert_eq!(weights(&["b.safetensors", "model.safetensors", INDEX_FILE], none).unwrap(), ["model.safetensors"]);
         assert_eq!(weights(&["b.safetensors"], none).unwrap(), ["b.safetensors"]);
-        let index = || Ok(json!({ "weight_map": { "x": "m-2.safetensors", "y": "m-1.safetensors", "z": "m-2.safetensors" } }));
+        let index =
+            || Ok(json!({ "weight_map": { "x": "m-2.safetensors", "y": "m-1.safetensors", "z": "m-2.safetensors" } }));
         let files = ["consolidated.safetensors", "m-1.safetensors", "m-2.safetensors", INDEX_FILE];
         assert_eq!(weights(&files, index).unwrap(), ["m-1.safetensors", "m-2.safetensors"]);
         let error = weights(&["m-2.safetensors", INDEX_FILE], index).unwrap_err();

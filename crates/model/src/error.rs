@@ -22,8 +22,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// A name that cannot stand in the store.
-    #[error("'{name}' cannot be a model's name: use ASCII letters, digits, '-', '_' and '.', with no dot in front, at most \
-             96 of them, and not the ending .partial; --name gives another one")]
+    #[error(
+        "'{name}' cannot be a model's name: use ASCII letters, digits, '-', '_' and '.', with no dot in front, at most \
+             96 of them, and not the ending .partial; --name gives another one"
+    )]
     BadName {
         /// The name, escaped.
         name: String,
@@ -40,7 +42,9 @@ pub enum Error {
     #[error(transparent)]
     Hub(#[from] HubError),
     /// Neither `LMGC_HOME` nor a home directory is set.
-    #[error("there is no model store: set LMGC_HOME to a directory, or give the path of a GGUF file or a Hugging Face folder with --model")]
+    #[error(
+        "there is no model store: set LMGC_HOME to a directory, or give the path of a GGUF file or a Hugging Face folder with --model"
+    )]
     NoStore,
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]

@@ -29,7 +29,9 @@ use serde_json::json;
 pub use client::Hub;
 pub use error::HubError;
 
-use crate::describe::{INDEX_FILE, NO_TOKENIZER, ORIGIN_FILE, TOKENIZER_FILE, check, is_indexed, list_files, read_json, weights};
+use crate::describe::{
+    INDEX_FILE, NO_TOKENIZER, ORIGIN_FILE, TOKENIZER_FILE, check, is_indexed, list_files, read_json, weights,
+};
 use crate::store::{CONFIG_FILE, PARTIAL, check_free, is_name, settle};
 use crate::{Error, ModelInfo, Origin, Progress, registry};
 use client::{Listing, RemoteFile};
@@ -98,11 +100,8 @@ pub fn pull(hub: &Hub, request: &Request<'_>, progress: &dyn Progress) -> Result
 
 /// Records where the files come from, and looks whether they make a model.
 fn finish(partial: &Path, listing: &Listing, repository: &str) -> Result<ModelInfo, Error> {
-    let origin = Origin {
-        repository: repository.to_owned(),
-        commit: listing.commit.clone(),
-        licence: listing.licence.clone(),
-    };
+    let origin =
+        Origin { repository: repository.to_owned(), commit: listing.commit.clone(), licence: listing.licence.clone() };
     let path = partial.join(ORIGIN_FILE);
     std::fs::write(&path, format!("{:#}\n", json!(origin))).map_err(|source| Error::Write { path, source })?;
     check(partial)
@@ -127,8 +126,10 @@ impl<'a> Plan<'a> {
         let candidates = || listing.files.iter().filter(|file| fits(file) || !is_weights(file));
         let names: Vec<&str> = candidates().map(|file| file.name.as_str()).collect();
         // With an index, which cannot be read yet, any name will do.
-        let weights = weights(&names, || Ok(json!({ "weight_map": { "": names.iter().find(|name| name.ends_with(".safetensors")) } })))
-            .map_err(unusable)?;
+        let weights = weights(&names, || {
+            Ok(json!({ "weight_map": { "": names.iter().find(|name| name.ends_with(".safetensors")) } }))
+        })
+        .map_err(unusable)?;
         for (file, problem) in [(CONFIG_FILE, "it has no config.json"), (TOKENIZER_FILE, NO_TOKENIZER)] {
             if !names.contains(&file) {
                 return Err(unusable(problem.to_owned()));
@@ -142,7 +143,9 @@ impl<'a> Plan<'a> {
             small: candidates()
                 .filter(|file| fits(file) && !is_weights(file) && (wants_index || file.name != INDEX_FILE))
                 .collect(),
-            weights: candidates().filter(|file| is_weights(file) && (by_index || weights.contains(&file.name))).collect(),
+            weights: candidates()
+                .filter(|file| is_weights(file) && (by_index || weights.contains(&file.name)))
+                .collect(),
         })
     }
 

@@ -223,10 +223,9 @@ fn edits(a: &[char], b: &[char]) -> usize {
 pub fn matches(pattern: &str, file: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == file,
-        Some((start, end)) => file
-            .strip_prefix(start)
-            .and_then(|rest| rest.strip_suffix(end))
-            .is_some_and(|middle| !middle.contains('/')),
+        Some((start, end)) => {
+            file.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).is_some_and(|middle| !middle.contains('/'))
+        }
     }
 }
 

@@ -225,7 +225,10 @@ mod tests {
     fn missing_models_are_told_with_what_to_do() {
         let message = |name: &str| resolve_in(Path::new("/store"), name).unwrap_err().to_string();
         let known = message("gpt2");
-        assert!(known.contains("/store") && known.contains("lmgc model pull gpt2") && !known.contains("near"), "{known}");
+        assert!(
+            known.contains("/store") && known.contains("lmgc model pull gpt2") && !known.contains("near"),
+            "{known}"
+        );
         let gated = message("llama3-8b");
         assert!(gated.contains("HF_TOKEN"), "{gated}");
         let close = message("tinylama");

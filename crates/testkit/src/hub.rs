@@ -161,7 +161,10 @@ impl Shared {
         lock(&self.seen).push(seen.clone());
         let behaviour = lock(&self.behaviour).clone();
         let mut error = |status: &str, code: &str| {
-            write!(stream, "HTTP/1.1 {status}\r\nX-Error-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nX-Error-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
         };
         let path = target.split('?').next().unwrap_or_default();
         if at_storage {
@@ -171,7 +174,11 @@ impl Shared {
         }
         if path == "/api/models/owner/tiny/revision/main" {
             let list = self.list(behaviour.bare_list);
-            return write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{list}", list.len());
+            return write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{list}",
+                list.len()
+            );
         }
         if path.starts_with("/api/models/owner/tiny/") {
             return error("404 Not Found", "RevisionNotFound");
@@ -223,7 +230,10 @@ impl Shared {
         let start: usize = asked.filter(|_| !behaviour.ignore_ranges).unwrap_or(0);
         let len = content.len();
         if start >= len && start > 0 {
-            return write!(stream, "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return write!(
+                stream,
+                "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
         }
         let mut body = content.to_vec();
         if behaviour.damage.as_deref() == Some(name) {

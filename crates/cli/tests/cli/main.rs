@@ -4,5 +4,6 @@ mod errors;
 mod files;
 mod gradients;
 mod lm;
+mod models;
 mod reports;
 mod sandbox;

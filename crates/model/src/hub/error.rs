@@ -11,7 +11,9 @@ pub enum HubError {
     #[error("HF_TOKEN holds characters that no token has: set it again, without quotes or line breaks in it")]
     Token,
     /// Not the name of a repository.
-    #[error("'{name}' is no known model and no repository: `lmgc model list` shows the known ones; a repository is OWNER/NAME")]
+    #[error(
+        "'{name}' is no known model and no repository: `lmgc model list` shows the known ones; a repository is OWNER/NAME"
+    )]
     Repository {
         /// What was given, escaped.
         name: String,
@@ -46,9 +48,7 @@ pub enum HubError {
         with_token: bool,
     },
     /// No such repository, revision or file.
-    #[error(
-        "the hub at {endpoint} has no {what}, or it is private: check the spelling; a private one needs HF_TOKEN"
-    )]
+    #[error("the hub at {endpoint} has no {what}, or it is private: check the spelling; a private one needs HF_TOKEN")]
     NotFound {
         /// Address of the hub.
         endpoint: String,
@@ -84,7 +84,9 @@ pub enum HubError {
         problem: String,
     },
     /// The connection broke, again and again.
-    #[error("the download of {file} broke off at {have} of {size} bytes: {problem}. Run the same command again to go on from there")]
+    #[error(
+        "the download of {file} broke off at {have} of {size} bytes: {problem}. Run the same command again to go on from there"
+    )]
     Interrupted {
         /// The file.
         file: String,
