@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn fetch_expected(
     if path.exists() {
         let write = |source| Error::Write { path: path.to_owned(), source };
         let mut known = Partial::open(path, expected, progress)?;
-        if known.file.metadata().map_err(write)?.len() == expected.bytes && known.check(name, expected).is_ok() {
+        if known.check(name, expected).is_ok() {
             return Ok(());
         }
         // Of another commit, or damaged.
@@ -89,10 +89,9 @@ fn fetch_expected(
     let write = |source| Error::Write { path: part_path.clone(), source };
     let mut part = Partial::open(&part_path, expected, progress)?;
     let mut n_fruitless = 0;
-    for _ in 0..MAX_ATTEMPTS {
-        if part.have == expected.bytes {
-            break;
-        }
+    let mut n_attempts = 0;
+    while part.have < expected.bytes {
+        n_attempts += 1;
         let before = part.have;
         let problem = match hub.open(repository, commit, name, part.have) {
             Ok(response) => part.receive(response, name, expected, progress),
@@ -111,7 +110,7 @@ fn fetch_expected(
         };
         n_fruitless = if part.have > before { 0 } else { n_fruitless + 1 };
         let Some(problem) = problem else { continue };
-        if n_fruitless == MAX_FRUITLESS {
+        if n_fruitless == MAX_FRUITLESS || n_attempts == MAX_ATTEMPTS {
             part.file.sync_all().map_err(write)?;
             if part.have == 0 {
                 let _ = fs::remove_file(&part_path);
@@ -133,7 +132,7 @@ fn fetch_expected(
 /// The bytes of a file that are here.
 struct Partial {
     file: File,
-    path: std::path::PathBuf,
+    path: PathBuf,
     have: u64,
     hasher: Hasher,
     /// Whether any byte came in this run.
@@ -149,7 +148,8 @@ impl Partial {
         let hasher = Hasher::new(expected);
         let mut part = Self { file, path: path.to_owned(), have: 0, hasher, received: false };
         if part.file.metadata().map_err(write)?.len() > expected.bytes {
-            return Ok(part);
+            // Of no use.
+            part.file.set_len(0).map_err(write)?;
         }
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
