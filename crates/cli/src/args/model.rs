@@ -43,8 +43,8 @@ pub(crate) struct ModelInfo {
 /// Fetches config.json, the tokenizer and the safetensors files, and checks each against the hub's hash. A download that
 /// breaks off or is stopped goes on where it was when the same command runs again.
 ///
-/// Gated models (Llama, Mistral) need a free account: accept the licence on the model's page, make a token at
-/// https://huggingface.co/settings/tokens, and set HF_TOKEN to it. The token is sent to the hub alone and never printed.
+/// Gated models (Llama, Mistral) need a free account: accept the licence on the model's page, make a token in the
+/// account's settings, and set HF_TOKEN to it. The token is sent to the hub alone and never printed.
 /// HF_ENDPOINT names another hub, such as a mirror; HTTPS_PROXY a proxy.
 ///
 /// Without a network: get the files some other way, and see `lmgc model import --help`.

@@ -204,10 +204,10 @@ fn pull(args: &ModelPull, common: &Common) -> anyhow::Result<()> {
 fn unknown(model: &str) -> String {
     let near = match registry::near(model).as_slice() {
         [] => String::new(),
-        near => format!("; did you mean {}?", near.join(" or ")),
+        near => format!("did you mean {}? ", near.join(" or ")),
     };
     format!(
-        "'{}' is no known model{near} `lmgc model list` shows the known ones; for others give OWNER/REPO",
+        "'{}' is no known model: {near}`lmgc model list` shows the known ones; for others give OWNER/REPO",
         plain(model)
     )
 }
