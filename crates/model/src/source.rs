@@ -66,9 +66,9 @@ impl ModelSource {
     /// `model.safetensors.index.json`), or a folder that holds a `model.gguf`.
     ///
     /// # Errors
-    /// [`Error::NoModel`], [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Tensor`], saying what is wrong.
+    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Tensor`], saying what is wrong.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let no_model = |problem: &str| Error::NoModel { path: path.to_owned(), problem: problem.to_owned() };
+        let no_model = |problem: &str| Error::NotAModel { path: path.to_owned(), problem: problem.to_owned() };
         if !path.is_dir() {
             let ending = path.extension().unwrap_or_default();
             if ending == "safetensors" || ending == "json" {

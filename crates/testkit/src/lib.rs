@@ -2,8 +2,10 @@
 
 mod bits;
 mod gguf;
+mod hub;
 mod model;
 
 pub use bits::{Random, gradient_like, odd_floats};
 pub use gguf::{GgufValue, GgufWriter};
+pub use hub::{Behaviour, COMMIT, HubServer, Seen, tiny_folder};
 pub use model::{TinyFamily, TinyModel, TinyTensor};
