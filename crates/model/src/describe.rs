@@ -1,25 +1,22 @@
 //! What a GGUF file or a Hugging Face folder says of itself, and whether it is complete. No weights are read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
-use lmgc_tensors::gguf::{GgufFile, Value as GgufValue};
+use lmgc_tensors::gguf::Value as GgufValue;
 use lmgc_tensors::safetensors::read_layout_strict;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Error;
-use crate::store::{CONFIG_FILE, is_name};
+use crate::folder::{
+    NO_MODEL, NO_TOKENIZER, TOKENIZER_FILE, list_files, missing_tensor, read_index, read_json, weights,
+};
+use crate::store::{CONFIG_FILE, model_at};
+use crate::{Error, gguf};
 
-pub(crate) const TOKENIZER_FILE: &str = "tokenizer.json";
-pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
-const WEIGHTS_FILE: &str = "model.safetensors";
 /// Where a download records what it is.
 pub(crate) const ORIGIN_FILE: &str = "lmgc-source.json";
-/// The largest JSON file that is read; tokenizers of large vocabularies have some tens of MB.
-const MAX_JSON_BYTES: u64 = 256 << 20;
 
 /// How a model is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -95,13 +92,14 @@ impl ModelInfo {
     }
 }
 
-/// Reads the headers of a GGUF file or of a Hugging Face folder.
+/// Reads the headers of a GGUF file or of a folder: of its `model.gguf` if it has one, else as a Hugging Face folder.
 ///
 /// # Errors
 /// [`Error::Io`] where it cannot be read, [`Error::Format`] for a damaged GGUF header, [`Error::NotAModel`] for a folder
 /// without a readable config.json. What else is missing stands in [`ModelInfo::problems`].
 pub fn describe(path: &Path) -> Result<ModelInfo, Error> {
-    if path.is_dir() { describe_folder(path) } else { describe_gguf(path) }
+    let path = model_at(path);
+    if path.is_dir() { describe_folder(&path) } else { describe_gguf(&path) }
 }
 
 /// As [`describe`], for a model that must be complete.
@@ -117,11 +115,7 @@ pub(crate) fn check(path: &Path) -> Result<ModelInfo, Error> {
 }
 
 fn describe_gguf(path: &Path) -> Result<ModelInfo, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    let bytes = file.metadata().map_err(io)?.len();
-    let gguf =
-        GgufFile::parse(&mut BufReader::new(file)).map_err(|source| Error::Format { path: path.to_owned(), source })?;
+    let (mapping, gguf) = gguf::open(path)?;
     let text = |key: &str| gguf.metadata.get(key).and_then(GgufValue::as_str).map(str::to_owned);
     let architecture = text("general.architecture");
     let size = |key: &str| {
@@ -162,7 +156,7 @@ fn describe_gguf(path: &Path) -> Result<ModelInfo, Error> {
         origin: None,
         files: vec![ModelFile {
             name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            bytes,
+            bytes: mapping.len() as u64,
         }],
         problems,
     })
@@ -172,7 +166,7 @@ fn describe_folder(path: &Path) -> Result<ModelInfo, Error> {
     let files = list_files(path)?;
     let not_a_model = |problem: String| Error::NotAModel { path: path.to_owned(), problem };
     if !files.iter().any(|file| file.name == CONFIG_FILE) {
-        return Err(not_a_model(format!("it has no {CONFIG_FILE}, as Hugging Face folders do")));
+        return Err(not_a_model(NO_MODEL.to_owned()));
     }
     let config = read_json(&path.join(CONFIG_FILE)).map_err(not_a_model)?;
     if !config.is_object() {
@@ -215,17 +209,19 @@ fn add_contents(path: &Path, info: &mut ModelInfo) {
     } else if let Err(problem) = read_json(&path.join(TOKENIZER_FILE)) {
         problems.push(problem);
     }
-    let read_index = || read_json(&path.join(INDEX_FILE));
-    match weights(&names, read_index) {
+    match weights(&names, || read_index(path)) {
         Err(problem) => problems.push(problem),
         Ok(shards) => {
-            for shard in shards {
+            for (shard, tensors) in shards {
                 match File::open(path.join(&shard))
                     .map_err(lmgc_tensors::Error::from)
                     .and_then(|mut file| read_layout_strict(&mut file))
                 {
                     Err(error) => problems.push(format!("{shard}: {error}")),
                     Ok(layout) => {
+                        if let Some(tensor) = missing_tensor(&layout, &tensors) {
+                            problems.push(format!("{shard} lacks the tensor {tensor}, which the index says it has"));
+                        }
                         for span in layout.spans {
                             let n_elements = span.shape.iter().fold(1, |n: u64, &dim| n.saturating_mul(dim));
                             info.n_parameters = info.n_parameters.saturating_add(n_elements);
@@ -237,132 +233,4 @@ fn add_contents(path: &Path, info: &mut ModelInfo) {
         }
     }
     info.problems.extend(problems);
-}
-
-pub(crate) const NO_TOKENIZER: &str = "it has no tokenizer.json (a SentencePiece tokenizer.model alone is not read: convert \
-                                       the model to GGUF with llama.cpp's convert_hf_to_gguf.py, then `lmgc model import \
-                                       FILE.gguf`)";
-
-/// The files that hold a folder's weights: `model.safetensors`, else those that the index names, else the only safetensors
-/// file there is. `files` are the names that are there; `read_index` is called where the index is needed.
-///
-/// # Errors
-/// What is missing or wrong, and what to do.
-pub(crate) fn weights(
-    files: &[&str],
-    read_index: impl FnOnce() -> Result<Value, String>,
-) -> Result<Vec<String>, String> {
-    if files.contains(&WEIGHTS_FILE) {
-        return Ok(vec![WEIGHTS_FILE.to_owned()]);
-    }
-    if files.contains(&INDEX_FILE) {
-        let index = read_index()?;
-        let map = index.get("weight_map").and_then(Value::as_object).filter(|map| !map.is_empty());
-        let map = map.ok_or_else(|| format!("{INDEX_FILE} has no weight_map"))?;
-        let shards: BTreeSet<&str> = map.values().map(|shard| shard.as_str().unwrap_or_default()).collect();
-        if let Some(shard) = shards.iter().find(|shard| !is_name(shard) || !shard.ends_with(".safetensors")) {
-            return Err(format!("{INDEX_FILE} names {shard:?}, which is no safetensors file of the folder"));
-        }
-        let missing: Vec<&str> = shards.iter().copied().filter(|shard| !files.contains(shard)).collect();
-        return match missing.first() {
-            None => Ok(shards.into_iter().map(str::to_owned).collect()),
-            Some(first) => Err(format!(
-                "{} of the {} files that {INDEX_FILE} names are missing: {first}",
-                missing.len(),
-                shards.len()
-            )),
-        };
-    }
-    let ending = |ending: &str| files.iter().copied().filter(|file| file.ends_with(ending)).collect::<Vec<_>>();
-    match ending(".safetensors").as_slice() {
-        [only] => Ok(vec![(*only).to_owned()]),
-        [] if !ending(".gguf").is_empty() => Err(format!(
-            "it has no safetensors files, but GGUF files such as {}: download one and run `lmgc model import FILE.gguf`",
-            ending(".gguf")[0]
-        )),
-        [] if ending(".bin").iter().any(|file| file.starts_with("pytorch_model")) => {
-            Err("it has its weights as pytorch_model.bin alone, a pickle, which is not read: convert it to GGUF with llama.cpp's \
-                 convert_hf_to_gguf.py or to safetensors with transformers' save_pretrained, then `lmgc model import PATH`"
-                .to_owned())
-        }
-        [] => Err("it has no safetensors files".to_owned()),
-        many => Err(format!("it has {} safetensors files and no {INDEX_FILE}", many.len())),
-    }
-}
-
-/// Whether these [`weights`] may have been found by the index.
-pub(crate) fn is_indexed(weights: &[String]) -> bool {
-    weights != [WEIGHTS_FILE]
-}
-
-/// The files in a folder, links followed, sorted by name.
-pub(crate) fn list_files(path: &Path) -> Result<Vec<ModelFile>, Error> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if let Ok(metadata) = std::fs::metadata(entry.path())
-            && metadata.is_file()
-        {
-            files.push(ModelFile { name, bytes: metadata.len() });
-        }
-    }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(files)
-}
-
-/// A JSON file's value, or what is wrong with it.
-pub(crate) fn read_json(path: &Path) -> Result<Value, String> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
-    file.take(MAX_JSON_BYTES + 1).read_to_end(&mut text).map_err(|error| format!("{name} cannot be read: {error}"))?;
-    if text.len() as u64 > MAX_JSON_BYTES {
-        return Err(format!("{name} has more than {} MiB", MAX_JSON_BYTES >> 20));
-    }
-    serde_json::from_slice(&text).map_err(|error| format!("{name} is no JSON: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn none() -> Result<Value, String> {
-        Err("not read".to_owned())
-    }
-
-    #[test]
-    fn weights_come_from_one_file_or_from_those_of_the_index() {
-        assert_eq!(weights(&["b.safetensors", "model.safetensors", INDEX_FILE], none).unwrap(), ["model.safetensors"]);
-        assert_eq!(weights(&["b.safetensors"], none).unwrap(), ["b.safetensors"]);
-        let index =
-            || Ok(json!({ "weight_map": { "x": "m-2.safetensors", "y": "m-1.safetensors", "z": "m-2.safetensors" } }));
-        let files = ["consolidated.safetensors", "m-1.safetensors", "m-2.safetensors", INDEX_FILE];
-        assert_eq!(weights(&files, index).unwrap(), ["m-1.safetensors", "m-2.safetensors"]);
-        let error = weights(&["m-2.safetensors", INDEX_FILE], index).unwrap_err();
-        assert!(error.contains("1 of the 2") && error.contains("m-1.safetensors"), "{error}");
-    }
-
-    #[test]
-    fn what_weights_lack_is_said() {
-        let problem = |files: &[&str]| weights(files, none).unwrap_err();
-        assert!(problem(&["pytorch_model.bin"]).contains("convert_hf_to_gguf.py"));
-        assert!(problem(&["pytorch_model-00001-of-00002.bin"]).contains("pickle"));
-        assert!(problem(&["q4.gguf"]).contains("q4.gguf"));
-        assert!(problem(&["a.safetensors", "b.safetensors"]).contains("2 safetensors files"));
-        assert_eq!(problem(&[]), "it has no safetensors files");
-        for index in [
-            json!({}),
-            json!([]),
-            json!({ "weight_map": {} }),
-            json!({ "weight_map": { "x": "../../etc/passwd.safetensors" } }),
-            json!({ "weight_map": { "x": 3 } }),
-            json!({ "weight_map": { "x": "weights.bin" } }),
-        ] {
-            let files = [INDEX_FILE, "weights.bin"];
-            assert!(weights(&files, || Ok(index.clone())).unwrap_err().contains(INDEX_FILE), "{index}");
-        }
-    }
 }

@@ -29,8 +29,9 @@ use serde_json::json;
 pub use client::Hub;
 pub use error::HubError;
 
-use crate::describe::{
-    INDEX_FILE, NO_TOKENIZER, ORIGIN_FILE, TOKENIZER_FILE, check, is_indexed, list_files, read_json, weights,
+use crate::describe::{ORIGIN_FILE, check};
+use crate::folder::{
+    INDEX_FILE, NO_TOKENIZER, NO_WEIGHTS, Shards, TOKENIZER_FILE, is_indexed, list_files, read_index, weights,
 };
 use crate::store::{CONFIG_FILE, PARTIAL, check_free, is_name, settle};
 use crate::{Error, ModelInfo, Origin, Progress, registry};
@@ -126,17 +127,17 @@ impl<'a> Plan<'a> {
         let candidates = || listing.files.iter().filter(|file| fits(file) || !is_weights(file));
         let names: Vec<&str> = candidates().map(|file| file.name.as_str()).collect();
         // With an index, which cannot be read yet, any name will do.
-        let weights = weights(&names, || {
-            Ok(json!({ "weight_map": { "": names.iter().find(|name| name.ends_with(".safetensors")) } }))
-        })
-        .map_err(unusable)?;
+        let any = || {
+            let name = names.iter().find(|name| name.ends_with(".safetensors")).ok_or(NO_WEIGHTS)?;
+            Ok(Shards::from([((*name).to_owned(), vec![String::new()])]))
+        };
+        let weights = weights(&names, any).map_err(unusable)?;
         for (file, problem) in [(CONFIG_FILE, "it has no config.json"), (TOKENIZER_FILE, NO_TOKENIZER)] {
             if !names.contains(&file) {
                 return Err(unusable(problem.to_owned()));
             }
         }
         let wants_index = is_indexed(&weights);
-        let by_index = names.contains(&INDEX_FILE) && wants_index;
         Ok(Self {
             repository: request.repository,
             commit: &listing.commit,
@@ -144,7 +145,7 @@ impl<'a> Plan<'a> {
                 .filter(|file| fits(file) && !is_weights(file) && (wants_index || file.name != INDEX_FILE))
                 .collect(),
             weights: candidates()
-                .filter(|file| is_weights(file) && (by_index || weights.contains(&file.name)))
+                .filter(|file| is_weights(file) && (wants_index || weights.contains_key(&file.name)))
                 .collect(),
         })
     }
@@ -156,13 +157,13 @@ impl<'a> Plan<'a> {
             fetch(file)?;
         }
         let names: Vec<&str> = self.small.iter().chain(&self.weights).map(|file| file.name.as_str()).collect();
-        let weights = weights(&names, || read_json(&partial.join(INDEX_FILE)))
+        let weights = weights(&names, || read_index(partial))
             .map_err(|problem| HubError::Unusable { repository: self.repository.to_owned(), problem })?;
-        for file in self.weights.iter().filter(|file| weights.contains(&file.name)) {
+        for file in self.weights.iter().filter(|file| weights.contains_key(&file.name)) {
             fetch(file)?;
         }
         // Files of another commit, perhaps.
-        let is_wanted = |name: &String| weights.contains(name) || self.small.iter().any(|file| file.name == *name);
+        let is_wanted = |name: &String| weights.contains_key(name) || self.small.iter().any(|file| file.name == *name);
         for file in list_files(partial)?.into_iter().filter(|file| !is_wanted(&file.name)) {
             let path = partial.join(file.name);
             std::fs::remove_file(&path).map_err(|source| Error::Write { path, source })?;

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use crate::describe::{INDEX_FILE, check, is_indexed, list_files, read_json, weights};
-use crate::store::{GGUF_FILE, check_free, is_name, settle};
+use crate::describe::check;
+use crate::folder::{INDEX_FILE, is_indexed, list_files, read_index, weights};
+use crate::store::{GGUF_FILE, check_free, is_name, model_at, settle};
 use crate::{Error, ModelInfo, Progress, registry};
 
 const COPY_BYTES: usize = 1 << 20;
@@ -40,6 +41,7 @@ pub fn import(
     }
     let place = models.join(name);
     check_free(&place, force)?;
+    let source = &model_at(source);
     check(source)?;
     let in_models = |source| Error::Write { path: models.to_owned(), source };
     std::fs::create_dir_all(models).map_err(in_models)?;
@@ -66,12 +68,12 @@ pub fn import(
 fn needed(folder: &Path) -> Result<Vec<String>, Error> {
     let files = list_files(folder)?;
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    let weights = weights(&names, || read_json(&folder.join(INDEX_FILE)))
+    let weights = weights(&names, || read_index(folder))
         .map_err(|problem| Error::NotAModel { path: folder.to_owned(), problem })?;
     // An index beside the one file that it does not describe would mislead.
     let wanted = |name: &str| {
         let is_weights = name.ends_with(".safetensors");
-        (!is_weights || weights.iter().any(|file| file == name)) && (name != INDEX_FILE || is_indexed(&weights))
+        (!is_weights || weights.contains_key(name)) && (name != INDEX_FILE || is_indexed(&weights))
     };
     let fits = |name: &str| registry::FILES.iter().any(|pattern| registry::matches(pattern, name));
     Ok(names.into_iter().filter(|name| fits(name) && wanted(name)).map(str::to_owned).collect())

@@ -83,7 +83,7 @@ pub fn is_name(name: &str) -> bool {
 /// # Errors
 /// [`Error::NotFound`] where the store lacks it; the error names what to do. A path is not checked here.
 pub fn resolve(model: &str) -> Result<PathBuf, Error> {
-    if is_path(model) { Ok(PathBuf::from(model)) } else { resolve_name(model) }
+    if is_path(model) { Ok(model_at(Path::new(model))) } else { resolve_name(model) }
 }
 
 /// The GGUF file or the Hugging Face folder of a model of the store, for a name that comes from a file and may be anything.
@@ -104,11 +104,14 @@ fn resolve_in(models: &Path, name: &str) -> Result<PathBuf, Error> {
 
 /// What a directory of the store holds: its GGUF file, or else the directory itself as a Hugging Face folder.
 fn content(directory: &Path) -> Option<PathBuf> {
-    let gguf = directory.join(GGUF_FILE);
-    if gguf.is_file() {
-        return Some(gguf);
-    }
-    directory.join(CONFIG_FILE).is_file().then(|| directory.to_owned())
+    let path = model_at(directory);
+    (path != directory || directory.join(CONFIG_FILE).is_file()).then_some(path)
+}
+
+/// What a path stands for: the GGUF file in a folder that has one, else what it names.
+pub(crate) fn model_at(path: &Path) -> PathBuf {
+    let gguf = path.join(GGUF_FILE);
+    if gguf.is_file() { gguf } else { path.to_owned() }
 }
 
 /// The names of all models in the store, sorted. A store that is not there yet has none.
