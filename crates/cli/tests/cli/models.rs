@@ -153,6 +153,32 @@ fn imported_models_are_used_by_name() {
 }
 
 #[test]
+fn hugging_face_folders_are_used_by_path_and_by_name() {
+    let sandbox = Sandbox::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/models/llama-sharded");
+    sandbox.ok(&["model", "import", folder, "--name", "by-name"]);
+    sandbox.write("g", &gradient_like(1, 600));
+    for (model, packed) in [(folder, "path.lmgc"), ("by-name", "name.lmgc")] {
+        sandbox.ok(&["compress", "g", "-o", packed, "--codec", "lm", "--model", model, "--window", "256"]);
+        sandbox.ok(&["tokenize", "g", "-o", &format!("{packed}.tokens"), "--model", model]);
+    }
+    sandbox.ok(&["decompress", "name.lmgc", "-o", "back"]);
+    sandbox.ok(&["detokenize", "name.lmgc.tokens", "-o", "detokenized"]);
+    // The file names a model that the store lacks; the one of another name is the same.
+    sandbox.fails(&["decompress", "path.lmgc", "-o", "x"], 1, &["'llama-sharded'", "lmgc model pull"]);
+    sandbox.ok(&["decompress", "path.lmgc", "-o", "back2", "--model", "by-name"]);
+    for restored in ["back", "back2", "detokenized"] {
+        assert!(sandbox.read(restored) == sandbox.read("g"), "{restored}");
+    }
+    // Complete, but its configuration lacks what running it takes.
+    for (name, content) in tiny_folder(1) {
+        sandbox.write(&format!("Folder-0.1/{name}"), &content);
+    }
+    let unusable = ["compress", "g", "-o", "x", "--codec", "lm", "--model", "./Folder-0.1"];
+    sandbox.fails(&unusable, 1, &["rms_norm_eps", "missing"]);
+}
+
+#[test]
 fn import_refuses_what_is_no_complete_model() {
     let sandbox = with_folder(1);
     sandbox.write("short.gguf", &TinyModel::default().to_gguf()[..5000]);
