@@ -60,6 +60,11 @@ pub(crate) enum Verb {
     /// Show a .lmgc file's header, tensors, codecs and sizes
     Inspect(Inspect),
     /// Known models and the model store: list, info, pull, import
+    ///
+    /// A model lies in the model store under a name, which --model takes. The store is $LMGC_HOME/models, or lmgc/models in the
+    /// user's cache directory. --model also takes the path of a GGUF file or of a Hugging Face folder (config.json,
+    /// tokenizer.json, *.safetensors): nothing need be imported for that. But a .lmgc file records its model's name, and
+    /// decompress finds it by name in the store alone.
     Model(Model),
     /// The whole road on embedded data, in a few minutes
     Demo(Demo),

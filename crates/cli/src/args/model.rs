@@ -4,12 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-/// Language models: what is known, what is here, and how to get more.
-///
-/// A model lies in the model store under a name, which --model takes. The store is $LMGC_HOME/models, or lmgc/models in the
-/// user's cache directory. --model also takes the path of a GGUF file or of a Hugging Face folder (config.json,
-/// tokenizer.json, *.safetensors): nothing need be imported for that. But a .lmgc file records its model's name, and
-/// decompress finds it by name in the store alone.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  lmgc model list\n  lmgc model pull smollm2-360m\n  \
                   lmgc model import ~/Downloads/tinyllama.Q8_0.gguf --name tinyllama\n  \
@@ -25,9 +19,24 @@ pub(crate) enum ModelVerb {
     List,
     /// Show what a model says of itself: architecture, sizes, files, licence, whether it is complete
     Info(ModelInfo),
-    /// Fetch a model from the Hugging Face hub into the store
+    /// Fetch a model from the Hugging Face hub into the store.
+    ///
+    /// Fetches config.json, the tokenizer and the safetensors files, and checks each against the hub's hash. A download that
+    /// breaks off or is stopped goes on where it was when the same command runs again.
+    ///
+    /// Gated models (Llama, Mistral) need a free account: accept the licence on the model's page, make a token in the
+    /// account's settings, and set HF_TOKEN to it. The token is sent to the hub alone and never printed.
+    /// HF_ENDPOINT names another hub, such as a mirror; HTTPS_PROXY a proxy.
+    ///
+    /// Without a network: get the files some other way, and see `lmgc model import --help`.
     Pull(ModelPull),
-    /// Copy a GGUF file or a Hugging Face folder into the store
+    /// Copy a GGUF file or a Hugging Face folder into the store.
+    ///
+    /// The headers are read first: what is damaged or incomplete is refused. Of a folder, only config.json, the tokenizer and the
+    /// safetensors files are copied; a snapshot in the hub's own cache (~/.cache/huggingface/hub) will do, with --name.
+    ///
+    /// A model that has pytorch_model.bin alone, or no tokenizer.json, becomes a GGUF file with llama.cpp's
+    /// `convert_hf_to_gguf.py FOLDER --outtype bf16`.
     Import(ModelImport),
 }
 
@@ -38,16 +47,6 @@ pub(crate) struct ModelInfo {
     pub(crate) model: String,
 }
 
-/// Fetch a model from the Hugging Face hub into the store.
-///
-/// Fetches config.json, the tokenizer and the safetensors files, and checks each against the hub's hash. A download that
-/// breaks off or is stopped goes on where it was when the same command runs again.
-///
-/// Gated models (Llama, Mistral) need a free account: accept the licence on the model's page, make a token in the
-/// account's settings, and set HF_TOKEN to it. The token is sent to the hub alone and never printed.
-/// HF_ENDPOINT names another hub, such as a mirror; HTTPS_PROXY a proxy.
-///
-/// Without a network: get the files some other way, and see `lmgc model import --help`.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  lmgc model pull gpt2\n  HF_TOKEN=hf_... lmgc model pull llama3-8b\n  \
                         lmgc model pull HuggingFaceTB/SmolLM2-135M --name smollm2-base")]
@@ -66,13 +65,6 @@ pub(crate) struct ModelPull {
     pub(crate) force: bool,
 }
 
-/// Copy a GGUF file or a Hugging Face folder into the store.
-///
-/// The headers are read first: what is damaged or incomplete is refused. Of a folder, only config.json, the tokenizer and the
-/// safetensors files are copied; a snapshot in the hub's own cache (~/.cache/huggingface/hub) will do, with --name.
-///
-/// A model that has pytorch_model.bin alone, or no tokenizer.json, becomes a GGUF file with llama.cpp's
-/// `convert_hf_to_gguf.py FOLDER --outtype bf16`.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  lmgc model import ~/Downloads/tinyllama.Q8_0.gguf --name tinyllama\n  \
                         lmgc model import path/to/Qwen2.5-0.5B")]
