@@ -112,10 +112,7 @@ fn advice(name: &str) -> String {
         let note = model.note.map_or_else(String::new, |note| format!(". Note: {note}"));
         return format!("fetch it with `lmgc model pull {name}`{gated}; {by_path}{note}");
     }
-    let near = match registry::near(name).as_slice() {
-        [] => String::new(),
-        near => format!("did you mean {}? ", near.join(" or ")),
-    };
+    let near = registry::did_you_mean(name);
     format!(
         "{near}`lmgc model list` shows the known ones, `lmgc model pull OWNER/REPO` fetches others, `lmgc model import \
          PATH` takes in files that are here; {by_path}"

@@ -203,6 +203,15 @@ pub fn near(name: &str) -> Vec<&'static str> {
     found.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
+/// "did you mean gpt2? " where there are [`near`] names, else nothing.
+#[must_use]
+pub fn did_you_mean(name: &str) -> String {
+    match near(name).as_slice() {
+        [] => String::new(),
+        near => format!("did you mean {}? ", near.join(" or ")),
+    }
+}
+
 /// Insertions, deletions and substitutions that turn one into the other (Levenshtein, 1966).
 fn edits(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -10,6 +10,8 @@ use std::thread::{self, JoinHandle};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use crate::safetensors::counting_tensor;
+
 /// The commit of everything that a [`HubServer`] has.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -292,25 +294,16 @@ pub fn tiny_folder(n_shards: usize) -> BTreeMap<String, Vec<u8>> {
     add("README.md", "# Tiny".into());
     add("pytorch_model.bin", b"a pickle".to_vec());
     if n_shards == 1 {
-        add("model.safetensors", safetensors("w", 50_000));
+        add("model.safetensors", counting_tensor("w", 50_000));
         return files;
     }
     let shard = |i: usize| format!("model-{:05}-of-{n_shards:05}.safetensors", i + 1);
     let map: Vec<String> = (0..n_shards).map(|i| format!(r#""w{i}": "{}""#, shard(i))).collect();
     add("model.safetensors.index.json", format!(r#"{{"weight_map": {{{}}}}}"#, map.join(", ")).into());
     for i in 0..n_shards {
-        add(&shard(i), safetensors(&format!("w{i}"), 1000 + i));
+        add(&shard(i), counting_tensor(&format!("w{i}"), 1000 + i));
     }
     // As some repositories have: the same weights once more.
-    add("consolidated.safetensors", safetensors("w", 3000));
+    add("consolidated.safetensors", counting_tensor("w", 3000));
     files
-}
-
-/// A safetensors file of one f32 tensor, whose bytes repeat nowhere near.
-fn safetensors(name: &str, n_values: usize) -> Vec<u8> {
-    let header = format!(r#"{{"{name}":{{"dtype":"F32","shape":[{n_values}],"data_offsets":[0,{}]}}}}"#, 4 * n_values);
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header.bytes());
-    file.extend((0..n_values).flat_map(|i| (i as f32).to_le_bytes()));
-    file
 }

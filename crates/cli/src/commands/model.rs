@@ -1,8 +1,6 @@
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
-use indicatif::ProgressBar;
 use lmgc_model::hub::{self, Hub, HubError, Request};
 use lmgc_model::registry::{self, KnownModel};
 use lmgc_model::{Error, Kind, Progress, default_name, describe, import, store};
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 use crate::args::{Common, Model, ModelImport, ModelInfo, ModelPull, ModelVerb};
 use crate::exit::UsageError;
 use crate::table;
-use crate::terminal::{Channel, bar, bytes, count, say};
+use crate::terminal::{ByteBar, Channel, bytes, count, say};
 
 pub(crate) fn run(args: &Model, common: &Common) -> anyhow::Result<()> {
     match &args.verb {
@@ -202,13 +200,10 @@ fn pull(args: &ModelPull, common: &Common) -> anyhow::Result<()> {
 }
 
 fn unknown(model: &str) -> String {
-    let near = match registry::near(model).as_slice() {
-        [] => String::new(),
-        near => format!("did you mean {}? ", near.join(" or ")),
-    };
     format!(
-        "'{}' is no known model: {near}`lmgc model list` shows the known ones; for others give OWNER/REPO",
-        plain(model)
+        "'{}' is no known model: {}`lmgc model list` shows the known ones; for others give OWNER/REPO",
+        plain(model),
+        registry::did_you_mean(model)
     )
 }
 
@@ -232,41 +227,26 @@ fn report(name: &str, source: &str, models: &Path, info: &lmgc_model::ModelInfo,
 
 /// A progress bar for each file.
 struct Copying {
-    visible: bool,
     verb: &'static str,
-    current: Mutex<Option<ProgressBar>>,
+    bar: ByteBar,
 }
 
 impl Copying {
     fn new(common: &Common, verb: &'static str) -> Self {
-        Self { visible: !common.quiet && !common.json, verb, current: Mutex::new(None) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<ProgressBar>> {
-        // A poisoned bar is still a bar.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { verb, bar: ByteBar::new(common) }
     }
 }
 
 impl Progress for Copying {
     fn begin(&self, file: &str, n_bytes: u64) {
-        self.end();
-        let template = "{prefix:>13} {wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-        let bar = bar(self.visible, n_bytes, template);
-        bar.set_prefix(self.verb);
-        bar.set_message(file.to_owned());
-        *self.lock() = Some(bar);
+        self.bar.begin(self.verb, file, n_bytes, 0);
     }
 
     fn advance(&self, n_bytes: u64) {
-        if let Some(bar) = &*self.lock() {
-            bar.inc(n_bytes);
-        }
+        self.bar.advance(n_bytes);
     }
 
     fn end(&self) {
-        if let Some(bar) = self.lock().take() {
-            bar.finish_and_clear();
-        }
+        self.bar.end();
     }
 }
