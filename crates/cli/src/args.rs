@@ -10,6 +10,10 @@ use lmgc_collect::{Architecture, DatasetName, DeviceName};
 use lmgc_serialize::Format;
 use lmgc_tokens::preprocess::Preprocess;
 
+mod model;
+
+pub(crate) use model::{Model, ModelImport, ModelInfo, ModelPull, ModelVerb};
+
 /// Lossless compression of neural-network gradients with learned priors.
 ///
 /// Any file goes in, the same bytes come out: `lmgc compress grad.safetensors` writes grad.safetensors.lmgc, decodes it
@@ -55,6 +59,13 @@ pub(crate) enum Verb {
     Verify(Verify),
     /// Show a .lmgc file's header, tensors, codecs and sizes
     Inspect(Inspect),
+    /// Known models and the model store: list, info, pull, import
+    ///
+    /// A model lies in the model store under a name, which --model takes. The store is $LMGC_HOME/models, or lmgc/models in the
+    /// user's cache directory. --model also takes the path of a GGUF file or of a Hugging Face folder (config.json,
+    /// tokenizer.json, *.safetensors): nothing need be imported for that. But a .lmgc file records its model's name, and
+    /// decompress finds it by name in the store alone.
+    Model(Model),
     /// The whole road on embedded data, in a few minutes
     Demo(Demo),
 }
@@ -121,7 +132,8 @@ pub(crate) struct Tokenize {
     /// Gradient files, or directories of them
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(crate) inputs: Vec<PathBuf>,
-    /// Model whose tokenizer to use: a name in the model store, a GGUF file or a tokenizer.json
+    /// Model whose tokenizer to use: a name in the model store, a GGUF file, a Hugging Face folder or a
+    /// tokenizer.json
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
     #[command(flatten)]
@@ -177,7 +189,7 @@ pub(crate) struct Compress {
     /// zstd, split-zstd, gzip
     #[arg(long, default_value_t = CodecName::Auto)]
     pub(crate) codec: CodecName,
-    /// Language model for codec lm: a name in the model store, or a GGUF file
+    /// Language model for codec lm: a name in the model store (`lmgc model list`), a GGUF file or a Hugging Face folder
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     #[command(flatten)]

@@ -46,6 +46,8 @@ fn message(error: &anyhow::Error) -> String {
 
 fn code(error: &anyhow::Error) -> u8 {
     use lmgc_codec::Error as Codec;
+    use lmgc_model::Error as Model;
+    use lmgc_model::hub::HubError;
     use lmgc_tokens::Error as Tokens;
     for cause in error.chain() {
         let bad_flag = |error: &Codec| {
@@ -58,7 +60,11 @@ fn code(error: &anyhow::Error) -> u8 {
             )
         };
         let bad_option = |error: &lmgc_collect::Error| matches!(error, lmgc_collect::Error::InvalidOption { .. });
+        let bad_name = |error: &Model| {
+            matches!(error, Model::BadName { .. } | Model::Hub(HubError::Repository { .. } | HubError::Revision { .. }))
+        };
         if cause.is::<UsageError>()
+            || cause.downcast_ref().is_some_and(bad_name)
             || cause.downcast_ref::<Codec>().is_some_and(bad_flag)
             || cause.downcast_ref().is_some_and(bad_option)
             || matches!(cause.downcast_ref(), Some(Tokens::TooFewSources { .. }))

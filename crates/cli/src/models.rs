@@ -7,17 +7,17 @@ use lmgc_codec::lm::LanguageModel;
 use lmgc_codec::{Error, ModelSource};
 use lmgc_model::store;
 
-/// What files call a model: a name of the store as it is, a path by its last part, a file without its ending. The directories
-/// would say nothing on another machine.
+/// What files call a model: a name of the store as it is, a path by its last part, without the ending where it is a file's. The
+/// directories would say nothing on another machine.
 pub(crate) fn model_name(model: &str) -> String {
-    let path = Path::new(model);
-    if store::is_path(model) {
-        // A folder's name may have a dot without an ending.
-        let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
-        last.unwrap_or_default().to_string_lossy().into_owned()
-    } else {
-        model.to_owned()
+    if !store::is_path(model) {
+        return model.to_owned();
     }
+    let path = Path::new(model);
+    // A folder's name may have a dot: Qwen2.5-0.5B.
+    let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf") || e.eq_ignore_ascii_case("json"));
+    let name = if is_file { path.file_stem() } else { path.file_name() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Finds models, and keeps the last one for the next file.
@@ -57,6 +57,25 @@ impl ModelSource for Models {
         match &self.given {
             Some(_) => self.given(),
             None => self.load(&record.name, &store::resolve_name(&record.name)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::model_name;
+
+    #[test]
+    fn names_of_paths() {
+        for (model, name) in [
+            ("tinyllama", "tinyllama"),
+            ("smollm2-1.7b", "smollm2-1.7b"),
+            ("a/tiny.Q8_0.gguf", "tiny.Q8_0"),
+            ("tokenizer.json", "tokenizer"),
+            ("models/Qwen2.5-0.5B", "Qwen2.5-0.5B"),
+            ("./Qwen2.5-0.5B/", "Qwen2.5-0.5B"),
+        ] {
+            assert_eq!(model_name(model), name);
         }
     }
 }

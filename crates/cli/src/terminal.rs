@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,21 +14,59 @@ use crate::args::Common;
 
 /// Progress bars on a terminal, with rate and time left; nothing elsewhere, or where nothing is wanted.
 pub(crate) struct Bars {
-    visible: bool,
+    current: ByteBar,
     label: String,
-    current: Mutex<Option<ProgressBar>>,
     /// Bytes of the next stage that an earlier run has done.
     n_bytes_done: AtomicU64,
 }
 
 impl Bars {
     pub(crate) fn new(common: &Common, label: impl Into<String>) -> Self {
-        Self {
-            visible: !common.quiet && !common.json,
-            label: label.into(),
-            current: Mutex::new(None),
-            n_bytes_done: AtomicU64::new(0),
+        Self { current: ByteBar::new(common), label: label.into(), n_bytes_done: AtomicU64::new(0) }
+    }
+}
+
+/// One bar after another, each of bytes with their rate.
+pub(crate) struct ByteBar {
+    visible: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl ByteBar {
+    pub(crate) fn new(common: &Common) -> Self {
+        Self { visible: !common.quiet && !common.json, bar: Mutex::new(None) }
+    }
+
+    /// Begins a bar, of which an earlier run has done some bytes.
+    pub(crate) fn begin(&self, verb: &'static str, label: &str, n_bytes: u64, n_bytes_done: u64) {
+        self.end();
+        let template = "{prefix:>13} {wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+        let bar = bar(self.visible, n_bytes, template);
+        bar.set_prefix(verb);
+        bar.set_message(label.to_owned());
+        if n_bytes_done > 0 {
+            bar.set_position(n_bytes_done);
+            // The time left follows from what this run does.
+            bar.reset_eta();
         }
+        *self.lock() = Some(bar);
+    }
+
+    pub(crate) fn advance(&self, n_bytes: u64) {
+        if let Some(bar) = &*self.lock() {
+            bar.inc(n_bytes);
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        if let Some(bar) = self.lock().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        // A poisoned bar is still a bar.
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,7 +93,7 @@ impl Progress for Bars {
             EarlierRun::NotKept { reason } => format!("this run cannot be resumed if it is interrupted: {reason}"),
             _ => return,
         };
-        if self.visible {
+        if self.current.visible {
             eprintln!("lmgc: {}: {line}", self.label);
         }
     }
@@ -66,36 +104,15 @@ impl Progress for Bars {
             Stage::Verify => "verifying",
             Stage::Decompress => "decompressing",
         };
-        let template = "{prefix:>13} {wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-        let bar = bar(self.visible, n_bytes, template);
-        bar.set_prefix(what);
-        bar.set_message(self.label.clone());
-        let n_bytes_done = self.n_bytes_done.swap(0, Ordering::Relaxed);
-        if n_bytes_done > 0 {
-            bar.set_position(n_bytes_done);
-            // The time left follows from what this run does.
-            bar.reset_eta();
-        }
-        *self.lock() = Some(bar);
+        self.current.begin(what, &self.label, n_bytes, self.n_bytes_done.swap(0, Ordering::Relaxed));
     }
 
     fn advance(&self, n_bytes: u64) {
-        if let Some(bar) = &*self.lock() {
-            bar.inc(n_bytes);
-        }
+        self.current.advance(n_bytes);
     }
 
     fn end(&self) {
-        if let Some(bar) = self.lock().take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Bars {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
-        // A poisoned bar is still a bar.
-        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.current.end();
     }
 }
 

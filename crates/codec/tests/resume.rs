@@ -10,25 +10,15 @@ use common::{OneModel, lm_options};
 use lmgc_codec::files::{FileOptions, Place, compress_file, compress_file_resumable};
 use lmgc_codec::lm::{LmCodec, LmSettings, Mask};
 use lmgc_codec::{CompressReport, EarlierRun, Error, NoProgress, Progress, Stage};
-use lmgc_testkit::{TinyModel, gradient_like};
+use lmgc_testkit::{TinyModel, alternating_tensors};
 use tempfile::TempDir;
 
 const N_TENSORS: usize = 6;
 const TENSOR_BYTES: usize = 240;
 
-/// A safetensors file whose neighbouring tensors differ in element size and so share no block: a block of the model for each
-/// tensor, and one of skeleton before.
+/// A block of the model for each tensor, and one of skeleton before.
 fn input(seed: u64) -> Vec<u8> {
-    let entries: Vec<String> = (0..N_TENSORS)
-        .map(|i| {
-            let (dtype, n) = if i % 2 == 0 { ("F32", TENSOR_BYTES / 4) } else { ("F16", TENSOR_BYTES / 2) };
-            let (start, end) = (i * TENSOR_BYTES, (i + 1) * TENSOR_BYTES);
-            format!(r#""t{i}":{{"dtype":"{dtype}","shape":[{n}],"data_offsets":[{start},{end}]}}"#)
-        })
-        .collect();
-    let header = format!("{{{}}}", entries.join(","));
-    let data = gradient_like(seed, N_TENSORS * TENSOR_BYTES);
-    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+    alternating_tensors(seed, N_TENSORS, TENSOR_BYTES)
 }
 
 fn tiny(seed: u64) -> OneModel {

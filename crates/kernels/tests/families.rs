@@ -1,29 +1,10 @@
 //! Kernels of particular families: every instruction set gives the scalar path's bits, and a row alone those of a batch.
 
+mod common;
+
+use common::{bits, values};
 use lmgc_kernels::{Isa, Kernels, RopeScaling, RopeTable};
 use proptest::prelude::*;
-
-/// Mostly ordinary values; any bit pattern now and then when `wild`.
-fn values(seed: u64, n: usize, wild: bool) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let bits = (state >> 32) as u32;
-            if wild && state.is_multiple_of(7) {
-                return f32::from_bits(bits);
-            }
-            (bits as f32 / u32::MAX as f32 - 0.5) * 4.0
-        })
-        .collect()
-}
-
-/// All NaNs are equal here: their payload and sign decide nothing.
-fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|v| if v.is_nan() { u32::MAX } else { v.to_bits() }).collect()
-}
 
 fn layer_norm(kernels: Kernels, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<u32> {
     let mut out = vec![0.0; x.len()];

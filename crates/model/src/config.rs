@@ -263,8 +263,9 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
+        type Fault = (&'static str, fn(&mut ModelConfig));
         config().validate().unwrap();
-        let faults: [(&str, fn(&mut ModelConfig)); 14] = [
+        let faults: [Fault; 14] = [
             ("number of layers", |c| c.n_layers = 0),
             ("model width", |c| c.d_model = 1 << 40),
             ("key-value heads", |c| c.attention.n_kv_heads = 5),

@@ -4,11 +4,16 @@
 //! that rotary pairs lie side by side; they are put back into Hugging Face's order (pairs half a head apart), so that
 //! both sources give one fingerprint.
 
+use std::io::Cursor;
+use std::path::Path;
+
 use lmgc_kernels::{AttentionShape, RopeScaling, rope_frequencies};
 use lmgc_tensors::gguf::{GgmlType, GgufFile, Value};
+use memmap2::Mmap;
 
 use crate::dequantise::dequantise;
 use crate::families::{Bias, Biases, Family, FamilyWeights, GGUF_GPT2_NAMES, GGUF_NAMES};
+use crate::mapping::map;
 use crate::named_tensors::{NamedTensors, TensorView};
 use crate::{Error, FeedForward, ModelConfig, Norm, NormKind, Positions};
 
@@ -30,6 +35,17 @@ const REFUSED_KEYS: [(&str, f64); 6] = [
 
 fn config_error(field: &str, problem: impl Into<String>) -> Error {
     Error::Config { field: field.to_owned(), problem: problem.into() }
+}
+
+/// Maps a file and reads its header.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`].
+pub(crate) fn open(path: &Path) -> Result<(Mmap, GgufFile), Error> {
+    let mapping = map(path)?;
+    let header = GgufFile::parse(&mut Cursor::new(&mapping[..]))
+        .map_err(|source| Error::Format { path: path.to_owned(), source })?;
+    Ok((mapping, header))
 }
 
 /// The metadata of one architecture; keys are given without its name.

@@ -1,6 +1,5 @@
 //! Hugging Face folders: configuration from `config.json`, tensors from safetensors.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use lmgc_kernels::{AttentionShape, RopeScaling};
@@ -9,7 +8,9 @@ use lmgc_tensors::gguf::GgmlType;
 use serde_json::Value;
 
 use crate::families::{Bias, Biases, Family, FamilyWeights, GPT2_NAMES, LLAMA_NAMES};
+use crate::folder::{Shards, missing_tensor};
 use crate::named_tensors::{NamedTensors, TensorView};
+use crate::store::CONFIG_FILE;
 use crate::{Error, FeedForward, ModelConfig, Norm, NormKind, Positions};
 
 const MODEL_TYPES: [(&str, Family); 5] = [
@@ -89,8 +90,8 @@ impl<'a> Fields<'a> {
 /// Reads a configuration; it is not yet validated.
 pub(crate) fn read_config(json: &[u8]) -> Result<HuggingFaceConfig, Error> {
     let value: Value =
-        serde_json::from_slice(json).map_err(|error| config_error("config.json", format!("is no JSON: {error}")))?;
-    let fields = Fields(value.as_object().ok_or_else(|| config_error("config.json", "is no object"))?);
+        serde_json::from_slice(json).map_err(|error| config_error(CONFIG_FILE, format!("is no JSON: {error}")))?;
+    let fields = Fields(value.as_object().ok_or_else(|| config_error(CONFIG_FILE, "is no object"))?);
     let model_type = fields.text("model_type")?.ok_or_else(|| config_error("model_type", "is missing"))?;
     let family = MODEL_TYPES.iter().find(|(name, _)| *name == model_type).map(|&(_, family)| family);
     let family = family.ok_or_else(|| {
@@ -265,28 +266,6 @@ fn sliding_window(fields: &Fields<'_>, model_type: &str, n_layers: usize) -> Res
     }
 }
 
-/// The files that an index of shards names, with the tensors that each must hold.
-pub(crate) fn read_index(json: &[u8]) -> Result<BTreeMap<String, Vec<String>>, Error> {
-    const NAME: &str = "model.safetensors.index.json";
-    let value: Value =
-        serde_json::from_slice(json).map_err(|error| config_error(NAME, format!("is no JSON: {error}")))?;
-    let map = value.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| config_error(NAME, "has no object weight_map"))?;
-    let mut files = BTreeMap::<String, Vec<String>>::new();
-    for (tensor, file) in map {
-        let file = file.as_str().ok_or_else(|| config_error(NAME, format!("names no file for tensor {tensor}")))?;
-        let is_plain = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\\', ':', '\0']);
-        if !is_plain {
-            return Err(config_error(NAME, format!("names the file {file:?}, which is no plain name")));
-        }
-        files.entry(file.to_owned()).or_default().push(tensor.clone());
-    }
-    if files.is_empty() {
-        return Err(config_error(NAME, "names no files"));
-    }
-    Ok(files)
-}
-
 /// Buffers that old files carry: causal masks and RoPE's frequencies, which follow from the configuration.
 fn is_buffer(name: &str) -> bool {
     [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end))
@@ -297,7 +276,7 @@ fn is_buffer(name: &str) -> bool {
 pub(crate) fn weights<'t, 'a>(
     source: &'t HuggingFaceConfig,
     files: &[(&str, &'a [u8])],
-    expected: &BTreeMap<String, Vec<String>>,
+    expected: &Shards,
 ) -> Result<FamilyWeights<'t, 'a>, Error> {
     let is_gpt2 = source.family == Family::Gpt2;
     let prefix = if is_gpt2 { "transformer." } else { "model." };
@@ -305,11 +284,9 @@ pub(crate) fn weights<'t, 'a>(
     for &(name, bytes) in files {
         let layout = lmgc_tensors::safetensors::read_layout_strict(&mut Cursor::new(bytes))
             .map_err(|source| Error::Format { path: name.into(), source })?;
-        for tensor in expected.get(name).into_iter().flatten() {
-            if !layout.spans.iter().any(|span| span.name == *tensor) {
-                let problem = format!("is not in {name}, where the index says it is");
-                return Err(Error::Tensor { name: tensor.clone(), problem });
-            }
+        if let Some(tensor) = missing_tensor(&layout, expected.get(name).map_or(&[], Vec::as_slice)) {
+            let problem = format!("is not in {name}, where the index says it is");
+            return Err(Error::Tensor { name: tensor.clone(), problem });
         }
         for span in layout.spans {
             let end = span.offset.saturating_add(span.len);
@@ -442,19 +419,5 @@ mod tests {
         assert!(types("full_attention", "sliding_attention").is_err());
         let wide = [("model_type", "mistral".into()), ("sliding_window", 4096.into())];
         assert_eq!(window(&wide).unwrap(), None, "no position can leave it");
-    }
-
-    #[test]
-    fn an_index_names_plain_files() {
-        let files =
-            read_index(br#"{"weight_map": {"a": "x.safetensors", "b": "y.safetensors", "c": "x.safetensors"}}"#);
-        assert_eq!(files.unwrap()["x.safetensors"], ["a", "c"]);
-        for hostile in ["../x", "/etc/passwd", "", "a/b", ".."] {
-            let json = serde_json::json!({"weight_map": {"a": hostile}}).to_string();
-            assert!(read_index(json.as_bytes()).unwrap_err().to_string().contains("plain name"), "{hostile}");
-        }
-        for json in ["{}", "[", r#"{"weight_map": {}}"#, r#"{"weight_map": {"a": 1}}"#] {
-            assert!(read_index(json.as_bytes()).is_err(), "{json}");
-        }
     }
 }

@@ -1,7 +1,5 @@
 //! Where a model comes from: a GGUF file, or a Hugging Face folder.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -10,14 +8,13 @@ use memmap2::Mmap;
 
 use crate::cache::{self, Key};
 use crate::families::{Family, FamilyWeights};
+use crate::folder::{INDEX_FILE, NO_MODEL, Shards, TOKENIZER_FILE, list_files, parse_index, read_bytes, weights};
 use crate::hugging_face::{self, HuggingFaceConfig};
 use crate::mapping::map;
 use crate::{Error, Model, ModelConfig, gguf, store};
 
 /// Converting fewer bytes of weights than this takes no time worth saving.
 const MIN_CACHED_BYTES: u64 = 64 << 20;
-/// The longest `config.json` or index of shards that is read.
-const MAX_JSON_BYTES: u64 = 64 << 20;
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,72 +49,63 @@ enum Kind {
 
 struct Folder {
     config_json: Vec<u8>,
-    index_json: Option<Vec<u8>>,
+    /// Empty where no index is needed.
+    index_json: Vec<u8>,
     config: HuggingFaceConfig,
     /// Name, path and content.
     files: Vec<(String, PathBuf, Mmap)>,
     /// What each file must hold, where there is an index.
-    expected: BTreeMap<String, Vec<String>>,
+    expected: Shards,
     tokenizer: PathBuf,
 }
 
 impl ModelSource {
-    /// Opens a GGUF file, a Hugging Face folder (`config.json` beside `model.safetensors` or shards with
-    /// `model.safetensors.index.json`), or a folder that holds a `model.gguf`.
+    /// Opens a GGUF file, a folder that holds a `model.gguf`, or a Hugging Face folder: `config.json` beside
+    /// `model.safetensors`, shards with `model.safetensors.index.json`, or one safetensors file of any name.
     ///
     /// # Errors
-    /// [`Error::NoModel`], [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Tensor`], saying what is wrong.
+    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Tensor`], saying what is wrong.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let no_model = |problem: &str| Error::NoModel { path: path.to_owned(), problem: problem.to_owned() };
-        if !path.is_dir() {
-            let ending = path.extension().unwrap_or_default();
-            if ending == "safetensors" || ending == "json" {
-                return Err(no_model("is one file of a folder; give the folder"));
-            }
-            return Self::open_gguf(path);
+        let path = &store::model_at(path);
+        if path.is_dir() {
+            return Self::open_folder(path);
         }
-        let (single, index) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
-        let has_config = path.join("config.json").is_file();
-        if has_config && (single.is_file() || index.is_file()) {
-            return Self::open_folder(path, &single, &index);
+        let ending = path.extension().unwrap_or_default();
+        if ending == "safetensors" || ending == "json" {
+            return Err(not_a_model(path, "it is one file of a folder; give the folder".to_owned()));
         }
-        let gguf = path.join("model.gguf");
-        if gguf.is_file() {
-            return Self::open_gguf(&gguf);
-        }
-        Err(no_model(if has_config {
-            "has neither model.safetensors nor model.safetensors.index.json; other files of weights cannot be read: \
-             save the model as safetensors"
-        } else {
-            "holds neither a config.json nor a model.gguf"
-        }))
+        Self::open_gguf(path)
     }
 
     fn open_gguf(path: &Path) -> Result<Self, Error> {
-        let mapping = map(path)?;
-        let header = GgufFile::parse(&mut Cursor::new(&mapping[..]))
-            .map_err(|source| Error::Format { path: path.to_owned(), source })?;
+        let (mapping, header) = gguf::open(path)?;
         let (family, config) = gguf::read_config(&header, &mapping)?;
         config.validate()?;
         Ok(Self(Kind::Gguf { path: path.to_owned(), mapping, header, family, config }))
     }
 
-    fn open_folder(folder: &Path, single: &Path, index: &Path) -> Result<Self, Error> {
-        let config_json = read_json(&folder.join("config.json"))?;
+    fn open_folder(folder: &Path) -> Result<Self, Error> {
+        let listed = list_files(folder)?;
+        let names: Vec<&str> = listed.iter().map(|file| file.name.as_str()).collect();
+        if !names.contains(&store::CONFIG_FILE) {
+            return Err(not_a_model(folder, NO_MODEL.to_owned()));
+        }
+        let mut index_json = Vec::new();
+        let read_index = || {
+            index_json = read_bytes(&folder.join(INDEX_FILE)).map_err(|error| error.to_string())?;
+            parse_index(&index_json)
+        };
+        let expected = weights(&names, read_index).map_err(|problem| not_a_model(folder, problem))?;
+        let config_json = read_bytes(&folder.join(store::CONFIG_FILE))?;
         let config = hugging_face::read_config(&config_json)?;
         config.config.validate()?;
-        let index_json = if single.is_file() { None } else { Some(read_json(index)?) };
-        let expected = match &index_json {
-            Some(json) => hugging_face::read_index(json)?,
-            None => BTreeMap::from([("model.safetensors".to_owned(), Vec::new())]),
-        };
         let mut files = Vec::new();
         for name in expected.keys() {
             let path = folder.join(name);
             let mapping = map(&path)?;
             files.push((name.clone(), path, mapping));
         }
-        let tokenizer = folder.join("tokenizer.json");
+        let tokenizer = folder.join(TOKENIZER_FILE);
         Ok(Self(Kind::HuggingFace(Folder { config_json, index_json, config, files, expected, tokenizer })))
     }
 
@@ -181,7 +169,7 @@ impl ModelSource {
             Kind::HuggingFace(folder) => {
                 let mut key = Key::new("hugging face");
                 key.add(&folder.config_json);
-                key.add(folder.index_json.as_deref().unwrap_or_default());
+                key.add(&folder.index_json);
                 for (name, path, mapping) in &folder.files {
                     key.add(name.as_bytes());
                     key.add_file(path)?;
@@ -195,15 +183,8 @@ impl ModelSource {
     }
 }
 
-fn read_json(path: &Path) -> Result<Vec<u8>, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let n_bytes = fs::metadata(path).map_err(io)?.len();
-    if n_bytes > MAX_JSON_BYTES {
-        return Err(io(std::io::Error::other(format!(
-            "it has {n_bytes} bytes, more than the {MAX_JSON_BYTES} accepted"
-        ))));
-    }
-    fs::read(path).map_err(io)
+fn not_a_model(path: &Path, problem: String) -> Error {
+    Error::NotAModel { path: path.to_owned(), problem }
 }
 
 impl Model {
@@ -242,7 +223,7 @@ impl Model {
     pub fn from_safetensors_bytes(config_json: &[u8], files: &[(&str, &[u8])]) -> Result<Self, Error> {
         let config = hugging_face::read_config(config_json)?;
         config.config.validate()?;
-        let mut weights = hugging_face::weights(&config, files, &BTreeMap::new())?;
+        let mut weights = hugging_face::weights(&config, files, &Shards::new())?;
         Ok(cache::build(&config.config, &mut weights, None)?.0)
     }
 }

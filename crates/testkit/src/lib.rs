@@ -2,8 +2,12 @@
 
 mod bits;
 mod gguf;
+mod hub;
 mod model;
+mod safetensors;
 
 pub use bits::{Random, gradient_like, odd_floats};
 pub use gguf::{GgufValue, GgufWriter};
+pub use hub::{Behaviour, COMMIT, HubServer, Seen, tiny_folder};
 pub use model::{TinyFamily, TinyModel, TinyTensor};
+pub use safetensors::alternating_tensors;

@@ -5,5 +5,6 @@ pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod inspect;
+pub(crate) mod model;
 pub(crate) mod tokenize;
 pub(crate) mod verify;

@@ -17,14 +17,14 @@ use crate::args::{Common, Detokenize, Tokenize};
 use crate::models::model_name;
 use crate::terminal::{Channel, bar, bytes, count, say_on};
 
-/// The tokenizer of a model: from a tokenizer.json, a folder with one, or a GGUF file, by path or by name.
+/// The tokenizer of a model: from a tokenizer.json, a GGUF file or a Hugging Face folder, by path or by name.
 fn load_tokenizer(model: &str) -> anyhow::Result<Tokenizer> {
     if Path::new(model).extension().is_some_and(|extension| extension == "json") {
         return Tokenizer::from_tokenizer_json(model).with_context(|| format!("tokenizer {model}"));
     }
     let path = store::resolve(model)?;
-    let json = path.join("tokenizer.json");
-    if json.is_file() {
+    if path.is_dir() {
+        let json = path.join("tokenizer.json");
         return Tokenizer::from_tokenizer_json(&json).with_context(|| format!("tokenizer {}", json.display()));
     }
     let file = File::open(&path).with_context(|| format!("cannot read model {}", path.display()))?;

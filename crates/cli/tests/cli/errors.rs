@@ -23,9 +23,11 @@ fn another_model_is_refused() {
 #[test]
 fn a_missing_model_is_named_with_what_to_do() {
     let sandbox = with_lm_file();
-    let said = ["no-such-model", "fetch-model", "--model"];
+    let said = ["no-such-model", "lmgc model list", "lmgc model pull", "--model"];
     sandbox.fails(&["compress", "g", "-o", "x", "--codec", "lm", "--model", "no-such-model"], 1, &said);
     sandbox.fails(&["tokenize", "g", "-o", "x", "--model", "no-such-model"], 1, &said);
+    let known = ["compress", "g", "-o", "x", "--codec", "lm", "--model", "qwen3-0.6b"];
+    sandbox.fails(&known, 1, &["qwen3-0.6b", "lmgc model pull qwen3-0.6b"]);
     sandbox.fails(&["compress", "g", "-o", "x", "--codec", "lm"], 2, &["needs a language model", "--model"]);
     let lost = ["compress", "g", "-o", "x", "--codec", "lm", "--model", "lost.gguf"];
     sandbox.fails(&lost, 1, &["cannot read", "lost.gguf"]);

@@ -4,6 +4,7 @@ mod errors;
 mod files;
 mod gradients;
 mod lm;
+mod models;
 mod reports;
 mod resume;
 mod sandbox;

@@ -109,6 +109,7 @@ fn help_explains_every_verb() {
         ("decompress", "byte for byte"),
         ("verify", "checksums"),
         ("inspect", "header, tensors, codecs and sizes"),
+        ("model", "in the model store"),
         ("demo", "embedded data"),
     ] {
         assert!(main.contains(&format!("\n  {verb} ")), "{verb} is not listed:\n{main}");

@@ -3,25 +3,15 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use lmgc_testkit::gradient_like;
+use lmgc_testkit::{alternating_tensors, gradient_like};
 
 use crate::sandbox::Sandbox;
 
 const N_TENSORS: usize = 24;
 const TENSOR_BYTES: usize = 1200;
 
-/// A safetensors file whose neighbouring tensors differ in element size and so share no block.
 fn input() -> Vec<u8> {
-    let entries: Vec<String> = (0..N_TENSORS)
-        .map(|i| {
-            let (dtype, n) = if i % 2 == 0 { ("F32", TENSOR_BYTES / 4) } else { ("F16", TENSOR_BYTES / 2) };
-            let (start, end) = (i * TENSOR_BYTES, (i + 1) * TENSOR_BYTES);
-            format!(r#""t{i}":{{"dtype":"{dtype}","shape":[{n}],"data_offsets":[{start},{end}]}}"#)
-        })
-        .collect();
-    let header = format!("{{{}}}", entries.join(","));
-    let data = gradient_like(1, N_TENSORS * TENSOR_BYTES);
-    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+    alternating_tensors(1, N_TENSORS, TENSOR_BYTES)
 }
 
 const COMPRESS: [&str; 8] = ["compress", "g", "--codec", "lm", "--model", "tiny", "--window", "256"];

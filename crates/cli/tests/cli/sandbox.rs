@@ -54,6 +54,19 @@ impl Sandbox {
         path.to_str().unwrap().to_owned()
     }
 
+    /// The store's models, unfinished and hidden ones too.
+    pub(crate) fn stored(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.store.path().join("models")).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// A file of a model in the store.
+    pub(crate) fn stored_file(&self, name: &str) -> PathBuf {
+        self.store.path().join("models").join(name)
+    }
+
     /// Empties the model store.
     pub(crate) fn forget_models(&self) {
         std::fs::remove_dir_all(self.store.path().join("models")).unwrap();
@@ -90,8 +103,20 @@ impl Sandbox {
 
     /// Starts the program.
     pub(crate) fn start(&self, args: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_lmgc"))
+        self.start_with(&[], args)
+    }
+
+    /// As [`Sandbox::start`], with these variables in the environment.
+    fn start_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lmgc"));
+        // Port 9 discards: a test that forgets to name its hub fails at once, and never leaves this machine.
+        command.env("HF_ENDPOINT", "http://127.0.0.1:9").env_remove("HF_TOKEN");
+        for proxy in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"] {
+            command.env_remove(proxy).env_remove(proxy.to_lowercase());
+        }
+        command
             .args(args)
+            .envs(variables.iter().copied())
             .current_dir(self.work.path())
             .env("LMGC_HOME", self.store.path())
             .stdin(Stdio::piped())
@@ -103,7 +128,12 @@ impl Sandbox {
 
     /// Runs with these bytes on standard input.
     pub(crate) fn pipe(&self, args: &[&str], stdin: &[u8]) -> Outcome {
-        let mut child = self.start(args);
+        self.pipe_with(&[], args, stdin)
+    }
+
+    /// As [`Sandbox::pipe`], with these variables in the environment.
+    pub(crate) fn pipe_with(&self, variables: &[(&str, &str)], args: &[&str], stdin: &[u8]) -> Outcome {
+        let mut child = self.start_with(variables, args);
         // The program may end without having read its input.
         let _ = child.stdin.take().unwrap().write_all(stdin);
         let output = child.wait_with_output().unwrap();
