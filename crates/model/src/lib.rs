@@ -17,6 +17,7 @@ mod hugging_face;
 mod mapping;
 mod model;
 mod named_tensors;
+pub mod selftest;
 mod source;
 pub mod store;
 mod weights;
