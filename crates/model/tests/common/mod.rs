@@ -216,7 +216,10 @@ impl Case {
 
 /// BLAKE3 over `to_bits()`.
 pub(crate) fn hash_of_bits(logits: &[f32]) -> blake3::Hash {
-    let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_bits().to_le_bytes()).collect();
+    let mut bytes = vec![0; 4 * logits.len()];
+    for (bytes, logit) in bytes.as_chunks_mut().0.iter_mut().zip(logits) {
+        *bytes = logit.to_bits().to_le_bytes();
+    }
     blake3::hash(&bytes)
 }
 
