@@ -10,8 +10,11 @@ use lmgc_collect::{Architecture, DatasetName, DeviceName};
 use lmgc_serialize::Format;
 use lmgc_tokens::preprocess::Preprocess;
 
+mod engine;
 mod model;
 
+use engine::MemorySize;
+pub(crate) use engine::{BenchModel, Selftest};
 pub(crate) use model::{Model, ModelImport, ModelInfo, ModelPull, ModelVerb};
 
 /// Lossless compression of neural-network gradients with learned priors.
@@ -41,6 +44,10 @@ pub(crate) struct Common {
     /// Threads to use [default: all cores]; the output does not depend on it
     #[arg(long, global = true, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// Memory for what a language model remembers of the windows that it works on side by side: more of them decode
+    /// faster; the output does not depend on it
+    #[arg(long, global = true, value_name = "SIZE", default_value = "2GiB")]
+    pub(crate) memory: MemorySize,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +73,10 @@ pub(crate) enum Verb {
     /// tokenizer.json, *.safetensors): nothing need be imported for that. But a .lmgc file records its model's name, and
     /// decompress finds it by name in the store alone.
     Model(Model),
+    /// How fast a language model runs here, encoding and decoding
+    BenchModel(BenchModel),
+    /// Does this machine compute what every other one does? Checks the golden numbers with each instruction set
+    Selftest(Selftest),
     /// The whole road on embedded data, in a few minutes
     Demo(Demo),
 }

@@ -40,6 +40,8 @@ fn run_verb(args: &Args) -> anyhow::Result<()> {
         Verb::Verify(verb) => commands::verify::run(verb, common),
         Verb::Inspect(verb) => commands::inspect::run(verb, common),
         Verb::Model(verb) => commands::model::run(verb, common),
+        Verb::BenchModel(verb) => commands::bench_model::run(verb, common),
+        Verb::Selftest(_) => commands::selftest::run(common),
         Verb::Demo(verb) => commands::demo::run(verb, common),
     }
 }

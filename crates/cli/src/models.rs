@@ -7,6 +7,8 @@ use lmgc_codec::lm::LanguageModel;
 use lmgc_codec::{Error, ModelSource};
 use lmgc_model::store;
 
+use crate::args::Common;
+
 /// What files call a model: a name of the store as it is, a path by its last part, without the ending where it is a file's. The
 /// directories would say nothing on another machine.
 pub(crate) fn model_name(model: &str) -> String {
@@ -25,11 +27,12 @@ pub(crate) struct Models {
     /// `--model`, which goes before the name in a file.
     given: Option<String>,
     loaded: Mutex<Option<(String, Arc<LanguageModel>)>>,
+    memory_bytes: u64,
 }
 
 impl Models {
-    pub(crate) fn new(given: Option<&str>) -> Self {
-        Self { given: given.map(str::to_owned), loaded: Mutex::new(None) }
+    pub(crate) fn new(given: Option<&str>, common: &Common) -> Self {
+        Self { given: given.map(str::to_owned), loaded: Mutex::new(None), memory_bytes: common.memory.0 }
     }
 
     /// The model of `--model`.
@@ -58,6 +61,10 @@ impl ModelSource for Models {
             Some(_) => self.given(),
             None => self.load(&record.name, &store::resolve_name(&record.name)?),
         }
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 }
 

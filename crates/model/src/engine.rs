@@ -212,7 +212,9 @@ impl<'m> Engine<'m> {
                 final_norm(*kernels, model, x, normed, q);
                 logits.resize(q.n_rows() * n_symbols, 0.0);
                 kernels.linear(&output.linear, q, Store::Replace, logits);
-                (0..q.n_rows()).map(|row| each(panel * TILE_ROWS + row, &logits[row * n_symbols..][..n_symbols])).collect::<Vec<_>>()
+                (0..q.n_rows())
+                    .map(|row| each(panel * TILE_ROWS + row, &logits[row * n_symbols..][..n_symbols]))
+                    .collect::<Vec<_>>()
             })
             .collect()
     }

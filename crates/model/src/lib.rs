@@ -23,6 +23,7 @@ mod model;
 mod named_tensors;
 mod progress;
 pub mod registry;
+pub mod selftest;
 mod source;
 pub mod store;
 mod weights;

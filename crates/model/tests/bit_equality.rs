@@ -1,133 +1,156 @@
-//! The determinism contract on tiny models: logits' bits never depend on how the work was done.
+//! The determinism contract on tiny models of every family: logits' bits never depend on how the work was done.
+//!
+//! Attention is causal, so the rows of a window of n tokens are the first n of every longer one. All runs of a model
+//! are compared with one: the whole window of 2047 tokens on the scalar path.
 
 mod common;
 
-use common::{load, run, tokens};
-use lmgc_model::{Engine, Error, Kernels, OutputLayer, Segment};
+use std::path::Path;
+
+use common::{Case, assert_same, load, pool, tokens};
+use lmgc_model::{Isa, Kernels, LoadOptions, Model};
 use lmgc_testkit::{TinyFamily, TinyModel};
 
+const LONGEST: usize = 2047;
+/// Around the edges of tiles, blocks and panels.
+const LENGTHS: [usize; 9] = [1, 2, 31, 32, 33, 255, 256, 257, LONGEST];
+const N_THREADS: [usize; 4] = [1, 2, 3, 8];
+
+/// Every family, all with at least 2048 positions.
+fn cases() -> Vec<Case> {
+    let mistral = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/mistral");
+    let mistral = Model::load(&mistral, &LoadOptions::default()).unwrap();
+    assert_eq!(mistral.config().sliding_window, Some(64));
+    // Sizes that fill neither blocks nor tiles.
+    let odd = TinyModel {
+        seed: 2,
+        n_layers: 1,
+        n_heads: 3,
+        n_kv_heads: 1,
+        head_dim: 10,
+        d_model: Some(40),
+        d_ffn: 50,
+        tied: false,
+        biases: true,
+        ..TinyModel::default()
+    };
+    let mut cases = vec![Case::new("mistral", mistral), Case::new("odd sizes and biases", load(&odd))];
+    cases.extend(TinyFamily::ALL.map(|family| Case::new(family.architecture(), load(&TinyModel::of(family)))));
+    assert!(cases.iter().all(|case| case.model.config().max_positions >= 2048));
+    cases
+}
+
+fn scalar() -> Kernels {
+    Kernels::with_isa(Isa::Scalar).unwrap()
+}
+
+/// All but the scalar path, which is slow; that one where there is no other.
+fn fast() -> Vec<Kernels> {
+    let all = Kernels::available();
+    if all.len() == 1 { all } else { all.into_iter().filter(|kernels| kernels.isa() != Isa::Scalar).collect() }
+}
+
 #[test]
-fn instruction_sets_and_pieces() {
-    for tiny in [
-        TinyModel::default(),
-        TinyModel {
-            seed: 2,
-            n_layers: 1,
-            n_heads: 3,
-            n_kv_heads: 1,
-            head_dim: 10,
-            d_ffn: 50,
-            tied: false,
-            ..Default::default()
-        },
-        TinyModel { biases: true, d_model: Some(40), ..TinyModel::default() },
-        TinyModel::of(TinyFamily::Qwen2),
-        TinyModel::of(TinyFamily::Qwen3),
-        TinyModel::of(TinyFamily::Gpt2),
-    ] {
-        let model = load(&tiny);
-        let output = OutputLayer::full(&model);
-        for n in [1, 2, 31, 32, 33, 257] {
-            let tokens = tokens(&model, n as u64, n);
-            let expected = run(&model, &output, Kernels::with_isa(lmgc_model::Isa::Scalar).unwrap(), &tokens, n);
-            for kernels in Kernels::available() {
-                for piece in [1, 7, 128, n] {
-                    let found = run(&model, &output, kernels, &tokens, piece);
-                    assert!(found == expected, "{n} tokens, {}, pieces of {piece}", kernels.isa());
-                }
+fn instruction_sets_lengths_and_pieces() {
+    for case in cases() {
+        let tokens = tokens(&case.model, 1, LONGEST);
+        let expected = case.run(scalar(), &tokens, LONGEST);
+        for kernels in Kernels::available() {
+            let check = |n: usize, piece: usize| {
+                let found = case.run(kernels, &tokens[..n], piece);
+                assert_same(
+                    &found,
+                    &expected[..n],
+                    format_args!("{}, {}, {n} tokens in pieces of {piece}", case.name, kernels.isa()),
+                );
+            };
+            let is_scalar = kernels.isa() == Isa::Scalar;
+            for n in LENGTHS.into_iter().filter(|&n| !is_scalar || n < LONGEST) {
+                check(n, n);
+            }
+            for piece in [1, 7, 31, 32, 33, 100].into_iter().filter(|piece| !is_scalar || [1, 33].contains(piece)) {
+                check(257, piece);
+            }
+            for piece in [1, 500].into_iter().filter(|_| !is_scalar) {
+                check(LONGEST, piece);
             }
         }
     }
 }
 
 #[test]
-fn a_sequence_among_others_and_threads() {
-    let model = load(&TinyModel::default());
-    let output = OutputLayer::full(&model);
-    let kernels = Kernels::detect();
-    let sequences: Vec<Vec<u32>> = (0..10).map(|i| tokens(&model, i, 20 + i as usize)).collect();
-    let alone: Vec<_> = sequences.iter().map(|tokens| run(&model, &output, kernels, tokens, 1000)).collect();
-    for n_threads in [1, 2, 3, 8] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-        pool.install(|| {
-            for n_sequences in [1, 2, 9, 10] {
-                let mut engine = Engine::new(&model, &output, kernels, n_sequences, 64);
-                let batch: Vec<_> = sequences[..n_sequences]
-                    .iter()
-                    .enumerate()
-                    .map(|(sequence, tokens)| Segment { sequence, tokens })
-                    .collect();
-                let logits = engine.forward(&batch).unwrap();
-                let bits: Vec<u32> = logits.iter().map(|v| v.to_bits()).collect();
-                let expected = alone[..n_sequences].concat().concat();
-                assert!(bits == expected, "{n_threads} threads, {n_sequences} sequences");
-            }
-        });
+fn threads() {
+    for case in cases() {
+        let tokens = tokens(&case.model, 2, LONGEST);
+        let expected = pool(1).install(|| case.run(Kernels::detect(), &tokens, LONGEST));
+        for n_threads in N_THREADS {
+            pool(n_threads).install(|| {
+                let check = |kernels: Kernels, n: usize, piece: usize| {
+                    let found = case.run(kernels, &tokens[..n], piece);
+                    let isa = kernels.isa();
+                    assert_same(
+                        &found,
+                        &expected[..n],
+                        format_args!("{}, {isa}, {n_threads} threads, {n} tokens in pieces of {piece}", case.name),
+                    );
+                };
+                for n in LENGTHS {
+                    check(Kernels::detect(), n, n);
+                }
+                for kernels in Kernels::available() {
+                    check(kernels, 257, 257);
+                    check(kernels, 257, 40);
+                    check(kernels, 33, 1);
+                }
+            });
+        }
     }
 }
 
 #[test]
-fn a_restricted_output_layer_gives_the_same_logits() {
-    let model = load(&TinyModel::default());
-    let kernels = Kernels::detect();
-    let ids = [0, 3, 17, 18, 100, 255];
-    let (full, some) = (OutputLayer::full(&model), OutputLayer::restricted(&model, &ids).unwrap());
-    let tokens = tokens(&model, 5, 40);
-    for (full, some) in run(&model, &full, kernels, &tokens, 40).iter().zip(run(&model, &some, kernels, &tokens, 40)) {
-        assert_eq!(ids.map(|id| full[id as usize]).to_vec(), some);
-    }
-    assert_eq!((some.symbol_of(17), some.id_of(2), some.symbol_of(16)), (Some(2), Some(17), None));
-    assert!(matches!(OutputLayer::restricted(&model, &[1, 10_000]), Err(Error::TokenOutOfRange { id: 10_000, .. })));
-}
-
-#[test]
-fn a_reset_sequence_starts_afresh() {
-    let model = load(&TinyModel::default());
-    let output = OutputLayer::full(&model);
-    let tokens = tokens(&model, 9, 40);
-    let mut engine = Engine::new(&model, &output, Kernels::detect(), 1, 40);
-    let first = engine.forward(&[Segment { sequence: 0, tokens: &tokens }]).unwrap().to_vec();
-    assert_eq!(engine.n_tokens(0), 40);
-    let full = engine.forward(&[Segment { sequence: 0, tokens: &tokens[..1] }]);
-    assert!(matches!(full, Err(Error::WindowFull { position: 40, capacity_tokens: 40 })));
-    engine.reset(0);
-    assert_eq!(engine.forward(&[Segment { sequence: 0, tokens: &tokens }]).unwrap(), first);
-    engine.reset(0);
-    let unknown = engine.forward(&[Segment { sequence: 0, tokens: &[u32::MAX] }]);
-    assert!(matches!(unknown, Err(Error::TokenOutOfRange { id: u32::MAX, .. })));
-}
-
-#[test]
-fn fingerprints_tell_models_and_tables_apart() {
-    let table: [&[u8]; 2] = [b"a", b"bc"];
-    let model = load(&TinyModel::default());
-    let fingerprint = model.fingerprint(table.into_iter());
-    assert_eq!(fingerprint, load(&TinyModel::default()).fingerprint(table.into_iter()));
-    let other: [&[u8]; 2] = [b"ab", b"c"];
-    assert_ne!(fingerprint, model.fingerprint(other.into_iter()));
-    let reseeded = load(&TinyModel { seed: 2, ..Default::default() });
-    assert_ne!(fingerprint, reseeded.fingerprint(table.into_iter()));
-}
-
-#[test]
-fn logits_depend_on_order_and_context() {
-    // A model that ignored positions or context would pass every equality above.
-    for family in TinyFamily::ALL {
-        let model = load(&TinyModel::of(family));
-        let output = OutputLayer::full(&model);
-        let a = run(&model, &output, Kernels::detect(), &[5, 6, 7], 3);
-        let b = run(&model, &output, Kernels::detect(), &[6, 5, 7], 3);
-        assert_ne!(a[2], b[2]);
-        assert_ne!(a[0], a[1]);
+fn a_sequence_among_others() {
+    for case in cases() {
+        // The first is long; the others' lengths lie around it and far below.
+        let lengths = |i: usize| [300, 257, 256, 1, 33, 2, 100][i % 7] - i / 7 * usize::from(i % 7 < 3);
+        let sequences: Vec<Vec<u32>> = (0..41).map(|i| tokens(&case.model, 10 + i as u64, lengths(i))).collect();
+        let alone: Vec<_> = sequences.iter().map(|tokens| case.run(Kernels::detect(), tokens, LONGEST)).collect();
+        for n_threads in N_THREADS {
+            pool(n_threads).install(|| {
+                // Threads matter alike to all instruction sets.
+                for kernels in if n_threads == 3 { fast() } else { vec![Kernels::detect()] } {
+                    // At once, and from step to step; narrow batches and wide ones.
+                    for (n_sequences, max_piece) in [(2, 20), (3, 150), (10, 5), (41, 1000), (41, 8)] {
+                        let sequences = &sequences[..n_sequences];
+                        let found = case.lockstep(kernels, sequences, max_piece, n_threads as u64);
+                        for (i, (found, expected)) in found.iter().zip(&alone).enumerate() {
+                            assert_same(
+                                found,
+                                expected,
+                                format_args!(
+                                    "{}, {}, {n_threads} threads, sequence {i} of {n_sequences}, pieces up to {max_piece}",
+                                    case.name,
+                                    kernels.isa()
+                                ),
+                            );
+                        }
+                    }
+                }
+            });
+        }
     }
 }
 
 #[test]
-fn learned_positions_end() {
-    let model = load(&TinyModel { max_positions: 4, ..TinyModel::of(TinyFamily::Gpt2) });
-    let output = OutputLayer::full(&model);
-    let mut engine = Engine::new(&model, &output, Kernels::detect(), 1, 100);
-    let beyond = engine.forward(&[Segment { sequence: 0, tokens: &[1; 5] }]);
-    assert!(matches!(beyond, Err(Error::WindowFull { position: 4, capacity_tokens: 4 })));
-    assert!(engine.forward(&[Segment { sequence: 0, tokens: &[1; 4] }]).is_ok());
+fn both_ways_to_get_logits_agree() {
+    for case in cases() {
+        for n in LENGTHS {
+            let tokens = tokens(&case.model, 3, n);
+            let whole = common::run(&case.model, &case.output, Kernels::detect(), &tokens, n);
+            let hashes: Vec<_> = whole
+                .iter()
+                .map(|row| common::hash_of_bits(&row.iter().map(|&bits| f32::from_bits(bits)).collect::<Vec<_>>()))
+                .collect();
+            assert_same(&case.run(Kernels::detect(), &tokens, n), &hashes, format_args!("{}, {n} tokens", case.name));
+        }
+    }
 }

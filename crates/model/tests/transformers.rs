@@ -8,9 +8,10 @@ use serde_json::Value;
 
 /// The largest difference in mean code length, as a part of transformers'.
 const MAX_CODE_LENGTH_DIFFERENCE: f64 = 0.01;
-/// The largest root mean square of logits' differences, in standard deviations of a row's logits. Int8 alone causes up to
-/// 0.06; the least that a missing feature causes, as `expected.json` records, is 0.6.
-const MAX_LOGITS_DIFFERENCE: f64 = 0.15;
+/// The largest root mean square of logits' differences, in standard deviations of a row's logits. Int8 alone, in
+/// linear layers and in attention, causes up to 0.15; the least that a missing feature causes, as `expected.json` records,
+/// is 0.6.
+const MAX_LOGITS_DIFFERENCE: f64 = 0.2;
 
 fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models")

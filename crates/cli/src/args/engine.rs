@@ -61,6 +61,13 @@ pub(crate) struct BenchModel {
     pub(crate) isa: Option<lmgc_model::Isa>,
 }
 
+/// Does this machine compute what every other one does?
+///
+/// Runs tiny models of every family with each instruction set of this machine and compares hashes of their logits with those
+/// frozen for this numerics revision; then makes a small file with each codec, compares its hash, and decodes it.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Selftest {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

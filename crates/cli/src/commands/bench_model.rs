@@ -42,7 +42,7 @@ pub(crate) fn run(args: &BenchModel, common: &Common) -> anyhow::Result<()> {
         None => Kernels::detect(),
         Some(isa) => Kernels::with_isa(isa).with_context(|| format!("this machine lacks the instruction set {isa}"))?,
     };
-    let language_model = Models::new(Some(&args.model)).given()?;
+    let language_model = Models::new(Some(&args.model), common).given()?;
     let model = language_model.model();
     let limit = model.config().max_positions;
     if !(2 * PLACES * (STEPS + 1)..=limit).contains(&args.window) {

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Demo, common: &Common) -> anyhow::Result<()> {
             temporary.path()
         }
     };
-    let models = Models::new(Some(&args.model));
+    let models = Models::new(Some(&args.model), common);
     let (model, lm) = default_lm(&models)?;
 
     say(common, format!("1. Train LM-GC's ConvNet on 8x8 digits for {} steps and keep its last gradient.", args.steps));

@@ -148,3 +148,90 @@ pub(crate) fn safetensors(tensors: &[HfTensor], dtype: Dtype) -> Vec<u8> {
     lmgc_tensors::safetensors::write_to(&mut file, &entries, &BTreeMap::new()).unwrap();
     file
 }
+
+/// A model with its output layer.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) model: Model,
+    pub(crate) output: OutputLayer,
+}
+
+impl Case {
+    pub(crate) fn new(name: impl Into<String>, model: Model) -> Self {
+        let output = OutputLayer::full(&model);
+        Self { name: name.into(), model, output }
+    }
+
+    /// A hash of each row's logits, feeding `tokens` in pieces of the given size.
+    pub(crate) fn run(&self, kernels: Kernels, tokens: &[u32], piece: usize) -> Vec<blake3::Hash> {
+        let mut engine = Engine::new(&self.model, &self.output, kernels, 1, tokens.len());
+        let each = |_: usize, logits: &[f32]| hash_of_bits(logits);
+        let pieces = tokens.chunks(piece).map(|tokens| [Segment { sequence: 0, tokens }]);
+        pieces.flat_map(|batch| engine.forward_each(&batch, each).unwrap()).collect()
+    }
+
+    /// Many sequences side by side: each time a random few of them get the next tokens of theirs, up to `max_piece` each,
+    /// and every other time by `forward` instead of `forward_each`. Returns the hashes of each sequence's rows.
+    pub(crate) fn lockstep(
+        &self,
+        kernels: Kernels,
+        sequences: &[Vec<u32>],
+        max_piece: usize,
+        seed: u64,
+    ) -> Vec<Vec<blake3::Hash>> {
+        let capacity = sequences.iter().map(Vec::len).max().unwrap_or(0);
+        let mut engine = Engine::new(&self.model, &self.output, kernels, sequences.len(), capacity);
+        let mut random = Random::new(seed);
+        let mut below = |n: usize| (random.next_u64() % n as u64) as usize;
+        let mut found = vec![Vec::new(); sequences.len()];
+        for step in 0.. {
+            let mut batch = Vec::new();
+            for (sequence, tokens) in sequences.iter().enumerate() {
+                let rest = &tokens[engine.n_tokens(sequence)..];
+                // Everyone begins in the first step; after that some pause.
+                if !rest.is_empty() && (step == 0 || below(4) > 0) {
+                    let n = (1 + below(max_piece)).min(rest.len());
+                    batch.push(Segment { sequence, tokens: &rest[..n] });
+                }
+            }
+            if (0..sequences.len()).all(|sequence| engine.n_tokens(sequence) == sequences[sequence].len()) {
+                return found;
+            }
+            let hashes: Vec<blake3::Hash> = match step % 2 {
+                0 => engine.forward_each(&batch, |_, logits| hash_of_bits(logits)).unwrap(),
+                _ => {
+                    let logits = engine.forward(&batch).unwrap();
+                    logits.chunks_exact(self.output.n_symbols()).map(hash_of_bits).collect()
+                }
+            };
+            let mut hashes = hashes.into_iter();
+            for segment in &batch {
+                found[segment.sequence].extend(hashes.by_ref().take(segment.tokens.len()));
+            }
+            assert!(hashes.next().is_none(), "one row a token");
+        }
+        unreachable!("sequences end")
+    }
+}
+
+/// BLAKE3 over `to_bits()`.
+pub(crate) fn hash_of_bits(logits: &[f32]) -> blake3::Hash {
+    let mut bytes = vec![0; 4 * logits.len()];
+    for (bytes, logit) in bytes.as_chunks_mut().0.iter_mut().zip(logits) {
+        *bytes = logit.to_bits().to_le_bytes();
+    }
+    blake3::hash(&bytes)
+}
+
+/// A rayon pool.
+pub(crate) fn pool(n_threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap()
+}
+
+/// Says where two lists of rows differ first.
+pub(crate) fn assert_same(found: &[blake3::Hash], expected: &[blake3::Hash], what: std::fmt::Arguments<'_>) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of rows");
+    if let Some(row) = (0..found.len()).find(|&row| found[row] != expected[row]) {
+        panic!("{what}: row {row} of {} is the first that differs", found.len());
+    }
+}
