@@ -125,14 +125,7 @@ impl HeadTile<'_> {
     }
 
     #[inline(always)]
-    fn attend<S: Simd>(
-        self,
-        simd: S,
-        q: &[f32],
-        stride: usize,
-        out: &mut [f32],
-        scratch: &mut AttentionScratch,
-    ) {
+    fn attend<S: Simd>(self, simd: S, q: &[f32], stride: usize, out: &mut [f32], scratch: &mut AttentionScratch) {
         let AttentionScratch { queries, weights, scores, sums } = scratch;
         let head_dim = self.shape.head_dim;
         queries.resize(simd, self.n_lanes, head_dim);

@@ -105,15 +105,7 @@ impl PackedLinear {
 
     /// Some rows (at most 16) for the outputs of one tile, bias included. `prefetch`: fetch the next tile's weights.
     #[inline(always)]
-    fn tile<S: Simd>(
-        &self,
-        simd: S,
-        x: &QuantRows,
-        rows: Range<usize>,
-        tile: usize,
-        prefetch: bool,
-        out: &mut Tile,
-    ) {
+    fn tile<S: Simd>(&self, simd: S, x: &QuantRows, rows: Range<usize>, tile: usize, prefetch: bool, out: &mut Tile) {
         let n_blocks = x.blocks_per_row();
         let at = tile * n_blocks..(tile + 1) * n_blocks;
         let product = Product {

@@ -14,7 +14,8 @@ impl FromStr for MemorySize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no amount of memory; write bytes, or a number with K, M, G or T (powers of 1024)");
+        let wrong =
+            || format!("'{text}' is no amount of memory; write bytes, or a number with K, M, G or T (powers of 1024)");
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
             "" | "b" => 0,

@@ -199,13 +199,7 @@ fn peak_bytes() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-fn report(
-    args: &BenchModel,
-    common: &Common,
-    kernels: Kernels,
-    language_model: &LanguageModel,
-    results: &[Measured],
-) {
+fn report(args: &BenchModel, common: &Common, kernels: Kernels, language_model: &LanguageModel, results: &[Measured]) {
     let model = language_model.model();
     let window_bytes = Engine::sequence_bytes(model, args.window);
     let n_threads = rayon::current_num_threads();
@@ -253,5 +247,9 @@ fn report(
         println!("{line}");
     }
     let peak = peak_bytes().map_or_else(String::new, |peak| format!(", peak memory {}", bytes(peak)));
-    println!("weights {}, keys and values {} a window{peak}", bytes(model.n_bytes() as u64), bytes(window_bytes as u64));
+    println!(
+        "weights {}, keys and values {} a window{peak}",
+        bytes(model.n_bytes() as u64),
+        bytes(window_bytes as u64)
+    );
 }

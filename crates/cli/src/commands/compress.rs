@@ -41,7 +41,9 @@ pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
         mask: args.mask,
     };
     let lm = match args.codec {
-        CodecName::One(CodecId::Lm) => Some(LmCodec::new(models.given()?, settings, models.kernels())?.with_memory(models.memory_bytes())),
+        CodecName::One(CodecId::Lm) => {
+            Some(LmCodec::new(models.given()?, settings, models.kernels())?.with_memory(models.memory_bytes()))
+        }
         _ => None,
     };
     let level = args.level.level().and_then(Level::new).unwrap_or_default();
@@ -157,6 +159,7 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
 /// The codec of the demo: the default settings with a model.
 pub(crate) fn default_lm(models: &Models) -> Result<(Arc<lmgc_codec::lm::LanguageModel>, LmCodec), lmgc_codec::Error> {
     let model = models.given()?;
-    let codec = LmCodec::new(model.clone(), LmSettings::default(), models.kernels())?.with_memory(models.memory_bytes());
+    let codec =
+        LmCodec::new(model.clone(), LmSettings::default(), models.kernels())?.with_memory(models.memory_bytes());
     Ok((model, codec))
 }

@@ -2,9 +2,7 @@
 
 use std::io::Cursor;
 
-use lmgc_codec::{
-    CodecId, CodecName, CompressOptions, NoModels, NoProgress, compress, decompress,
-};
+use lmgc_codec::{CodecId, CodecName, CompressOptions, NoModels, NoProgress, compress, decompress};
 use lmgc_model::{Kernels, NUMERICS_REVISION, selftest};
 use serde_json::json;
 
@@ -55,7 +53,9 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<()> {
         let problem = if restored.into_inner() != original {
             Some("the file does not come back".to_owned())
         } else {
-            frozen.filter(|&frozen| hash[..16] != *frozen).map(|frozen| format!("found {}, expected {frozen}", &hash[..16]))
+            frozen
+                .filter(|&frozen| hash[..16] != *frozen)
+                .map(|frozen| format!("found {}, expected {frozen}", &hash[..16]))
         };
         tell("file", &codec.to_string(), problem);
     }

@@ -119,9 +119,8 @@ impl Coder<'_> {
         let inputs: Vec<u32> = [self.start_token].into_iter().chain(window.iter().copied()).collect();
         for (inputs, targets) in inputs.chunks(ROWS_AT_ONCE).zip(window.chunks(ROWS_AT_ONCE)) {
             let tokens = &inputs[..targets.len()];
-            let intervals = engine.forward_each(&[Segment { sequence: 0, tokens }], |row, logits| {
-                self.interval(logits, targets[row])
-            })?;
+            let intervals = engine
+                .forward_each(&[Segment { sequence: 0, tokens }], |row, logits| self.interval(logits, targets[row]))?;
             for interval in intervals {
                 encoder.encode(interval?);
             }
@@ -132,10 +131,10 @@ impl Coder<'_> {
 
     /// The interval of a target under its row of logits.
     fn interval(&self, logits: &[f32], target: u32) -> Result<Interval, Error> {
-        let symbol = self.output.symbol_of(target).ok_or(lmgc_model::Error::TokenOutOfRange {
-            id: target,
-            vocab_size: self.model.config().vocab_size,
-        })?;
+        let symbol = self
+            .output
+            .symbol_of(target)
+            .ok_or(lmgc_model::Error::TokenOutOfRange { id: target, vocab_size: self.model.config().vocab_size })?;
         let mut weights = vec![0; logits.len()];
         self.kernels.logit_weights(logits, &mut weights);
         Ok(interval_from_weights(&weights, symbol))

@@ -178,7 +178,8 @@ impl Simd for Avx2 {
                 let high = _mm256_loadu_si256(at.add(32).cast());
                 for (dot, x) in dots.iter_mut().zip(&x) {
                     let at = group * 4;
-                    let four = i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
+                    let four =
+                        i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
                     let x = _mm256_set1_epi32(four);
                     let magnitude = _mm256_abs_epi8(x);
                     let half = |w| _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x)), ones);

@@ -175,7 +175,8 @@ impl Simd for Avx512 {
                 let w = _mm512_xor_si512(_mm512_load_si512(w.0.as_ptr().add(group * 64).cast()), offset);
                 for (dot, x) in dots.iter_mut().zip(&x) {
                     let at = group * 4;
-                    let four = i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
+                    let four =
+                        i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
                     // vpdpbusd does not saturate between its four products: exact.
                     *dot = _mm512_dpbusd_epi32(*dot, w, _mm512_set1_epi32(four));
                 }
