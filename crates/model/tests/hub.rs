@@ -337,7 +337,8 @@ fn what_is_no_complete_model_is_not_imported() {
         assert_says(&error, says);
         assert_eq!(names(models.path()), [""; 0], "{error}");
     };
-    let broken = |name: &str, change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    type Files = BTreeMap<String, Vec<u8>>;
+    let broken = |name: &str, change: &dyn Fn(&mut Files)| {
         let mut files = tiny_folder(1);
         change(&mut files);
         let folder = source.path().join(name);
@@ -353,7 +354,7 @@ fn what_is_no_complete_model_is_not_imported() {
         refused(&broken("bad-config", &config), &["config.json"]);
     }
     for len in [0, 4, 100, 100_000] {
-        let truncate = |files: &mut BTreeMap<String, Vec<u8>>| files.get_mut(WEIGHTS).unwrap().truncate(len);
+        let truncate = |files: &mut Files| files.get_mut(WEIGHTS).unwrap().truncate(len);
         refused(&broken("short", &truncate), &[WEIGHTS]);
     }
     let gguf = TinyModel::default().to_gguf();

@@ -43,7 +43,7 @@ fn a_killed_compression_goes_on() {
 
     let json = sandbox.ok(&[&COMPRESS[..], &["--json"]].concat()).json();
     let (n_resumed, n_blocks) = (&json[0]["resumed_blocks"], &json[0]["n_blocks"]);
-    assert!(n_resumed.as_u64().unwrap() > 1 && n_blocks == &(N_TENSORS + 1), "{n_resumed} of {n_blocks}");
+    assert!(n_resumed.as_u64().unwrap() > 1 && *n_blocks == N_TENSORS + 1, "{n_resumed} of {n_blocks}");
     let resumed = sandbox.read("g.lmgc");
     assert_eq!(sandbox.snapshot().len(), 2, "no more than input and output");
 
