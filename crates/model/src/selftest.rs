@@ -17,13 +17,13 @@ pub const FROZEN_REVISION: u32 = 2;
 
 /// Name of each check and the hash that it must find.
 const FROZEN: [(&str, &str); 7] = [
-    ("llama", "dd6d057349141650b46ec2270fa81c3b39cf44dd85a00d57117bd5407d54a823"),
-    ("llama3-rope", "697460700319f1bc24f796a88ad4fd780e3ba204b4ed2f1f00df0e1cccc930f8"),
-    ("mistral-window", "fc4b7f881a0ea9a6dd6d626fc2c6c2367a3d2bbddb6f3068fe5942cbfd31b2cc"),
-    ("qwen2", "0f1c16f1398fa1f2edfe6a2779ab0e67ad14816fca7c121d3ae0840a277a8a1b"),
-    ("qwen3", "3dd975bbf8ae3a0fded41e542ac632c7bbaa40cbf6d3dede39057a69bc743615"),
-    ("gpt2", "c0c6f9592d1b4d88559e474dec7cdc149fe849342d9d9d5a37289731793996e2"),
-    (INTEGER_WEIGHTS, "2e5d13c13ebf4a2e4770075c2123fdef1eb3251ec3e62ecc7d674d056993c758"),
+    ("llama", "8de9d78756559ad76084deaff5888828cc5ff7dbd48026a070f5f82c3e83c01f"),
+    ("llama3-rope", "32eea04e3c0bf3ef88c2dcde336249ae4ae0bb53e8ceb0c2a670389b3afe7c05"),
+    ("mistral-window", "d46448bbe3ad46e9af7bc0ad70230c154b68929cb8ff19dffec3253d74837687"),
+    ("qwen2", "c634d1b4f494eefe730e1c153f489362635660fad8b4a137dca2b1d6be0eb868"),
+    ("qwen3", "38d1dea683bb8a6fb6fd37fc30cac883386bfd633cbf5d4cd5089dc06ab0a8e4"),
+    ("gpt2", "7c6f224ac09509c60627b4185985c60b62364c17b5afc3a6e23a9852f91fc312"),
+    (INTEGER_WEIGHTS, "41581e92057520a0febd1836253a95bcd7529836d635364d4be91da471a1d18d"),
 ];
 
 /// The check of section 8 of `docs/determinism.md`, on the logits of one more Llama.
