@@ -11,10 +11,10 @@ use crate::args::Common;
 /// What codecs make of [`sample`]: the first 16 hexadecimal digits of the file's BLAKE3 hash. gzip's library may find other
 /// bytes in a later version, so its file is only decoded.
 const FROZEN_FILES: [(CodecName, Option<&str>); 5] = [
-    (CodecName::Auto, Some("")),
-    (CodecName::One(CodecId::Raw), Some("")),
-    (CodecName::One(CodecId::Zstd), Some("")),
-    (CodecName::One(CodecId::SplitZstd), Some("")),
+    (CodecName::Auto, Some("14490b06d6ba7592")),
+    (CodecName::One(CodecId::Raw), Some("811273ce6266be14")),
+    (CodecName::One(CodecId::Zstd), Some("8f445eef30b558cc")),
+    (CodecName::One(CodecId::SplitZstd), Some("bb0459e66ae97fe1")),
     (CodecName::One(CodecId::Gzip), None),
 ];
 
