@@ -3,7 +3,7 @@
 //! An entry says where a model's files are and what to expect of them. It holds no code: a model whose architecture
 //! runs already needs one more entry in [`MODELS`] and nothing else. Sizes are rounded; they are for people.
 
-/// Files of a repository that a model needs, as patterns for [`matches`]. Of the weights, those that the index names are
+/// Files of a repository that a model needs, as patterns for [`matches()`]. Of the weights, those that the index names are
 /// fetched, or `model.safetensors` where there is no index.
 pub const FILES: &[&str] =
     &["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors.index.json", "*.safetensors"];
