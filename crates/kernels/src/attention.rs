@@ -22,7 +22,7 @@ use crate::simd::{Kernel, LANES, Simd};
 
 /// How far ahead keys and values are fetched, in weight blocks of 512 bytes. Where few rows read them, they come from
 /// memory, faster than the hardware foresees.
-const PREFETCH_BLOCKS: usize = 16;
+const PREFETCH_BLOCKS: usize = 32;
 /// Tiles of 16 key positions whose scores are computed at a time.
 const TILES_AT_ONCE: usize = 16;
 
