@@ -3,10 +3,12 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use common::{OneModel, lm_options, pack, unpack};
-use lmgc_codec::lm::{LmSettings, Mask};
-use lmgc_codec::{CodecId, CodecName, CompressOptions, Level, NoModels};
+use lmgc_codec::lm::{LanguageModel, LmSettings, Mask};
+use lmgc_codec::{CodecId, CodecName, CompressOptions, Error, Level, ModelRecord, ModelSource, NoModels};
+use lmgc_model::Engine;
 use lmgc_serialize::{BytesPerGroup, Format};
 use lmgc_tensors::{Dtype, safetensors};
 use lmgc_testkit::{Random, TinyModel, gradient_like, odd_floats};
@@ -96,7 +98,35 @@ fn several_blocks_and_many_lanes() {
     assert!(unpack(&packed, &models).unwrap() == original);
     let lanes: Vec<u16> =
         lmgc_codec::inspect(std::io::Cursor::new(&packed)).unwrap().blocks.iter().map(|b| b.n_lanes).collect();
-    assert_eq!(lanes.first(), Some(&16));
+    assert_eq!(lanes.first(), Some(&32));
+}
+
+#[test]
+fn memory_changes_no_byte() {
+    /// Memory for some windows alone.
+    struct Frugal<'a>(&'a OneModel, u64);
+    impl ModelSource for Frugal<'_> {
+        fn model(&self, record: &ModelRecord) -> Result<Arc<LanguageModel>, Error> {
+            self.0.model(record)
+        }
+
+        fn memory_bytes(&self) -> u64 {
+            self.1
+        }
+    }
+
+    let models = OneModel::tiny(&TinyModel::default());
+    // Some eight lanes of several windows each.
+    let original = gradient_like(11, 6000);
+    let settings = LmSettings { window_tokens: 256, ..Default::default() };
+    let codec = models.codec(settings);
+    let (packed, _) = pack(&original, &lm_options(&codec));
+    let window_bytes = Engine::sequence_bytes(models.0.model(), 255) as u64;
+    for memory_bytes in [0, window_bytes, 3 * window_bytes, u64::MAX] {
+        let codec = models.codec(settings).with_memory(memory_bytes);
+        assert!(pack(&original, &lm_options(&codec)).0 == packed, "{memory_bytes} bytes");
+        assert!(unpack(&packed, &Frugal(&models, memory_bytes)).unwrap() == original, "{memory_bytes} bytes");
+    }
 }
 
 #[test]

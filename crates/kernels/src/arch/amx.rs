@@ -2,7 +2,7 @@
 //! is AVX-512.
 //!
 //! A tile product is exact in i32, as the block's dot products are by definition, so no bit differs. The intrinsics are
-//! not stable in Rust, hence the assembly; it is confined to [`TileConfig`] and [`dot_tile`].
+//! not stable in Rust, hence the assembly; it is confined to the configuration of the tiles and `dot_tile`.
 
 use core::arch::asm;
 use core::arch::x86_64::*;
