@@ -51,11 +51,11 @@ struct Buffers {
     x: Vec<f32>,
     /// `[rows, queries, keys and values]`.
     qkv: Vec<f32>,
-    /// `[rows, n_heads * head_dim]`; narrow batches only.
-    attended: Vec<f32>,
     /// `[rows, n_symbols]`; where logits are returned.
     logits: Vec<f32>,
     split: Scratch,
+    /// All rows of a narrow batch.
+    narrow: PanelScratch,
 }
 
 /// Reusable memory of one thread: a row-major matrix each, for the rows of a panel.
@@ -168,11 +168,10 @@ impl<'m> Engine<'m> {
         let mut logits = std::mem::take(&mut self.buffers.logits);
         logits.resize(n_rows * n_symbols, 0.0);
         if n_rows <= NARROW_ROWS {
-            let Self { model, output, kernels, threads, buffers, .. } = self;
-            let mut scratch = lock(&threads[0]);
-            let PanelScratch { normed, q, .. } = &mut *scratch;
-            final_norm(*kernels, model, &buffers.x, normed, q);
-            kernels.linear_split(&output.linear, q, Store::Replace, &mut buffers.split, &mut logits);
+            let Self { model, output, kernels, buffers: Buffers { x, split, narrow, .. }, .. } = self;
+            let PanelScratch { normed, q, .. } = narrow;
+            final_norm(*kernels, model, x, normed, q);
+            kernels.linear_split(&output.linear, q, Store::Replace, split, &mut logits);
         } else {
             let rows = logits.par_chunks_exact_mut(n_symbols.max(1)).map(Mutex::new).collect::<Vec<_>>();
             self.logits_of_rows(|row, logits| lock(&rows[row]).copy_from_slice(logits));
@@ -366,14 +365,12 @@ impl Pass<'_> {
 
     /// One layer of a batch of few rows.
     fn narrow_layer(&self, layer: &Layer, index: usize, sequences: &mut [Vec<KvCache>], buffers: &mut Buffers) {
-        let Buffers { x, qkv, attended, split, .. } = buffers;
+        let Buffers { x, qkv, split, narrow: PanelScratch { normed, q, attended, projected, activated, .. }, .. } =
+            buffers;
         let (q_len, qkv_len) = (self.config.attention.q_len(), self.qkv_len());
         let n_rows = x.len() / self.config.d_model;
-        // Not this thread's own: that one serves the attention below.
-        let PanelScratch { normed, mut q, projected, activated, .. } = std::mem::take(&mut *lock(&self.threads[0]));
-        let (mut normed, mut projected, mut activated) = (normed, projected, activated);
-        self.attention_input(layer, x, &mut normed, &mut q);
-        self.kernels.linear_split(&layer.qkv, &q, Store::Replace, split, qkv);
+        self.attention_input(layer, x, normed, q);
+        self.kernels.linear_split(&layer.qkv, q, Store::Replace, split, qkv);
         self.prepare_heads(layer, 0, qkv);
         self.store(index, sequences, qkv);
         let sequences = &*sequences;
@@ -389,15 +386,13 @@ impl Pass<'_> {
             let attention = &mut lock(this_thread(self.threads)).attention;
             self.attend(&sequences[run.sequence][index], run, &qkv[run.rows.start * qkv_len..], attention, out);
         });
-        self.kernels.quantise_rows(attended, q_len, &mut q);
-        self.kernels.linear_split(&layer.attention_out, &q, Store::Add, split, x);
-        self.feed_forward_input(layer, x, &mut normed, &mut q);
+        self.kernels.quantise_rows(attended, q_len, q);
+        self.kernels.linear_split(&layer.attention_out, q, Store::Add, split, x);
+        self.feed_forward_input(layer, x, normed, q);
         projected.resize(n_rows * layer.ffn_up.n_outputs(), 0.0);
-        self.kernels.linear_split(&layer.ffn_up, &q, Store::Replace, split, &mut projected);
-        self.activate(&projected, &mut activated, &mut q);
-        self.kernels.linear_split(&layer.down, &q, Store::Add, split, x);
-        let scratch = &mut *lock(&self.threads[0]);
-        (scratch.normed, scratch.q, scratch.projected, scratch.activated) = (normed, q, projected, activated);
+        self.kernels.linear_split(&layer.ffn_up, q, Store::Replace, split, projected);
+        self.activate(projected, activated, q);
+        self.kernels.linear_split(&layer.down, q, Store::Add, split, x);
     }
 
     /// The quantised input of the query, key and value projections.

@@ -151,11 +151,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn prefetch(self, weights: &[WeightBlock], at: usize) {
-        let block = weights.as_ptr().wrapping_add(at).cast::<i8>();
-        for line in 0..size_of::<WeightBlock>() / 64 {
-            // SAFETY: a prefetch has no effect but on caches, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(64 * line)) };
-        }
+        super::prefetch(weights, at);
     }
 
     #[inline(always)]

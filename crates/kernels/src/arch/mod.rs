@@ -8,3 +8,16 @@ pub mod amx;
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+
+/// Fetches block `at` of `weights`, or what lies there, into the first-level cache. SSE, which every x86-64 machine has.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch(weights: &[crate::product::WeightBlock], at: usize) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+    let block = weights.as_ptr().wrapping_add(at).cast::<i8>();
+    for line in 0..size_of::<crate::product::WeightBlock>() / 64 {
+        // SAFETY: a prefetch has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(64 * line)) };
+    }
+}
