@@ -1,13 +1,13 @@
 //! Causal attention over a cache of keys and values, in int8 blocks.
 //!
 //! For one query head at position p, over the visible key positions j (0..=p, or the last `window` of these):
-//! - the query is quantised like a row of activations, and each block's scale multiplied by 1 / sqrt(head_dim); score_j
+//! - the query is quantised like a row of activations, and each block's scale multiplied by log2(e) / sqrt(head_dim); score_j
 //!   is then the product of query and key j, as in module `product`;
 //! - m: virtual lane l takes the larger of its own and score_j for j = l mod 16, ascending, from minus infinity; then
 //!   the largest lane;
-//! - w_j = exp(score_j - m);
+//! - w_j = 2^(score_j - m);
 //! - total: lane l adds w_j for j = l mod 16, ascending, then the tree of [`Simd::sum_lanes`];
-//! - u_j = w_j * (scale of value j), quantised in blocks of 32 positions (j / 32) like a row of activations, 0 for
+//! - u_j = w_j * (scale of value j), quantised in blocks of 64 positions (j / 64) like a row of activations, 0 for
 //!   positions that are not visible;
 //! - out_d = (product of u and the values' integers, block after block) / total.
 //!
@@ -15,14 +15,14 @@
 //! depends on its visible positions alone, and a step with a cache and a whole window give the same bits.
 
 use crate::kv_cache::{AttentionShape, KvCache, KvHead};
-use crate::math::exp;
+use crate::math::exp2_negative;
 use crate::product::{Product, TILE_ROWS};
-use crate::quant::{BLOCK, QuantRows, load_block};
+use crate::quant::{BLOCK, BLOCK_VECTORS, QuantRows, load_whole_block};
 use crate::simd::{Kernel, LANES, Simd};
 
-/// How far ahead keys and values are fetched, in weight blocks of 512 bytes. Where few rows read them, they come from
+/// How far ahead keys and values are fetched, in weight blocks of 1024 bytes. Where few rows read them, they come from
 /// memory, faster than the hardware foresees.
-const PREFETCH_BLOCKS: usize = 32;
+const PREFETCH_BLOCKS: usize = 16;
 /// Tiles of 16 key positions whose scores are computed at a time.
 const TILES_AT_ONCE: usize = 16;
 
@@ -133,15 +133,15 @@ impl HeadTile<'_> {
             let (head, row) = self.pair(lane);
             queries.set_row(simd, lane, &q[row * stride + head * head_dim..][..head_dim]);
         }
-        queries.scales.iter_mut().for_each(|scale| *scale *= self.scale);
-        // Whole blocks of 32 key positions that some row sees.
+        queries.scales.as_flattened_mut().iter_mut().for_each(|scale| *scale *= self.scale);
+        // Whole blocks of 64 key positions that some row sees.
         let first_block = self.rows.visible(0).start / BLOCK;
         let end_block = self.rows.visible(self.rows.n_rows - 1).end.div_ceil(BLOCK);
         let maxima = self.scores(simd, queries, first_block, end_block, scores);
         weights.resize(simd, self.n_lanes, (end_block - first_block) * BLOCK);
         let mut totals = [0.0; TILE_ROWS];
         for lane in 0..self.n_lanes {
-            let n_tiles = 2 * (end_block - first_block);
+            let n_tiles = BLOCK_VECTORS * (end_block - first_block);
             let row_scores = &scores[lane * n_tiles..][..n_tiles];
             totals[lane] = self.weights(simd, row_scores, maxima[lane], first_block, weights, lane);
         }
@@ -153,7 +153,7 @@ impl HeadTile<'_> {
             tile_stride: 1,
             block_stride: n_tiles,
             prefetch_blocks: self.prefetch_blocks(),
-            ..Product::of_rows(weights, 0, self.n_lanes)
+            ..Product::of_rows(weights, 0)
         };
         simd.product(&product, sums, n_tiles);
         for (lane, sums) in sums.chunks_exact(n_tiles).enumerate() {
@@ -176,17 +176,17 @@ impl HeadTile<'_> {
         end_block: usize,
         scores: &mut Vec<[f32; LANES]>,
     ) -> [f32; TILE_ROWS] {
-        let n_tiles = 2 * (end_block - first_block);
+        let n_tiles = BLOCK_VECTORS * (end_block - first_block);
         let n_blocks = queries.blocks_per_row();
-        // The last block may have a tile beyond the cache's end.
-        let n_stored = (self.head.keys.len() / n_blocks).saturating_sub(2 * first_block).min(n_tiles);
+        // The last block may have tiles beyond the cache's end.
+        let n_stored = (self.head.keys.len() / n_blocks).saturating_sub(BLOCK_VECTORS * first_block).min(n_tiles);
         scores.resize(self.n_lanes * n_tiles, [0.0; LANES]);
         let mut maxima = [simd.splat(f32::NEG_INFINITY); TILE_ROWS];
         let (first_row, last_row) = (self.rows.visible(0), self.rows.visible(self.rows.n_rows - 1));
         // Some tiles at a time, so that their scores are still near when the largest is looked for.
         for first_tile in (0..n_tiles).step_by(TILES_AT_ONCE) {
             let end_tile = n_tiles.min(first_tile + TILES_AT_ONCE);
-            let at = (2 * first_block + first_tile) * n_blocks;
+            let at = (BLOCK_VECTORS * first_block + first_tile) * n_blocks;
             let product = Product {
                 n_tiles: n_stored.min(end_tile).saturating_sub(first_tile),
                 weights: self.head.keys.get(at..).unwrap_or_default(),
@@ -194,10 +194,10 @@ impl HeadTile<'_> {
                 block_stride: 1,
                 weight_scales: Some(self.head.key_scales.get(at..).unwrap_or_default()),
                 prefetch_blocks: self.prefetch_blocks(),
-                ..Product::of_rows(queries, 0, self.n_lanes)
+                ..Product::of_rows(queries, 0)
             };
             simd.product(&product, &mut scores[first_tile..], n_tiles);
-            let first_key = (2 * first_block + first_tile) * LANES;
+            let first_key = (BLOCK_VECTORS * first_block + first_tile) * LANES;
             let all_visible = last_row.start <= first_key
                 && first_key + (end_tile - first_tile) * LANES <= first_row.end
                 && end_tile <= n_stored;
@@ -232,14 +232,18 @@ impl HeadTile<'_> {
     ) -> f32 {
         let max = simd.splat(max);
         let mut total = simd.zero();
-        let at = lane * weights.blocks_per_row();
         let value_scales = &self.head.value_scales[first_block..];
-        for (b, (pair, scales)) in scores.as_chunks::<2>().0.iter().zip(value_scales).enumerate() {
-            let [low, high] = pair;
-            let (w0, w1) = (exp(simd, simd.sub(simd.load(low), max)), exp(simd, simd.sub(simd.load(high), max)));
-            total = simd.add(simd.add(total, w0), w1);
-            let (s0, s1) = load_block(simd, scales);
-            weights.set_block(simd, at + b, simd.mul(w0, s0), simd.mul(w1, s1));
+        for (b, (scores, scales)) in scores.as_chunks::<BLOCK_VECTORS>().0.iter().zip(value_scales).enumerate() {
+            let scales = load_whole_block(simd, scales);
+            let mut w = [simd.zero(); BLOCK_VECTORS];
+            for i in 0..BLOCK_VECTORS {
+                w[i] = exp2_negative(simd, simd.sub(simd.load(&scores[i]), max));
+            }
+            for i in 0..BLOCK_VECTORS {
+                total = simd.add(total, w[i]);
+                w[i] = simd.mul(w[i], scales[i]);
+            }
+            weights.set_block(simd, lane, b, w);
         }
         simd.sum_lanes(total)
     }

@@ -8,12 +8,11 @@ use rayon::prelude::*;
 use crate::arch::scalar::Scalar;
 use crate::attention::{Attend, AttentionScratch, QueryRows};
 use crate::kv_cache::{Append, KvCache};
-use crate::linear::{Gather, LinearRows, LinearTiles, PackedLinear, Store, TILE_OUTPUTS};
+use crate::linear::{ActivatedColumns, Activation, LinearColumns, PackedLinear, Store, TILE_OUTPUTS};
 use crate::logits::LogitWeights;
-use crate::math::{GeluTanh, SiluMul};
 use crate::norm::RmsNorm;
-use crate::product::{TILE_ROWS, Tile};
-use crate::quant::QuantRows;
+use crate::product::TILE_ROWS;
+use crate::quant::{BLOCK, BlockColumn, QuantRows};
 use crate::rope::{RopeTable, Rotate};
 use crate::simd::{Kernel, Simd};
 
@@ -148,34 +147,87 @@ impl Kernels {
     /// If the shapes do not fit.
     pub fn linear(&self, linear: &PackedLinear, x: &QuantRows, store: Store, out: &mut [f32]) {
         check_linear(linear, x, out);
-        self.run(LinearRows { linear, x, store, out });
+        let mut rows: Vec<_> = out.chunks_exact_mut(linear.n_outputs().max(1)).collect();
+        self.run(LinearColumns { linear, x, store, first_tile: 0, out: &mut rows });
     }
 
     /// As [`Kernels::linear`], for a batch of few rows: the threads of the current rayon pool share the outputs, which
-    /// changes no bit. `scratch` is reusable memory.
+    /// changes no bit.
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn linear_split(
-        &self,
-        linear: &PackedLinear,
-        x: &QuantRows,
-        store: Store,
-        scratch: &mut Scratch,
-        out: &mut [f32],
-    ) {
+    pub fn linear_split(&self, linear: &PackedLinear, x: &QuantRows, store: Store, out: &mut [f32]) {
         check_linear(linear, x, out);
         if out.is_empty() {
             return;
         }
-        let n_groups = x.n_rows().div_ceil(TILE_ROWS);
-        let tiles = &mut scratch.tiles;
-        tiles.resize(linear.n_tiles() * n_groups, Tile::ZERO);
         let tiles_a_task = linear.n_tiles().div_ceil(2 * rayon::current_num_threads()).max(MIN_TILES_A_TASK);
-        tiles.par_chunks_mut(tiles_a_task * n_groups).with_max_len(1).enumerate().for_each(|(task, out)| {
-            self.run(LinearTiles { linear, x, first_tile: task * tiles_a_task, out });
+        let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
+        tasks.resize_with(linear.n_tiles().div_ceil(tiles_a_task), || Vec::with_capacity(x.n_rows()));
+        for row in out.chunks_exact_mut(linear.n_outputs()) {
+            for (part, task) in row.chunks_mut(tiles_a_task * TILE_OUTPUTS).zip(&mut tasks) {
+                task.push(part);
+            }
+        }
+        tasks.par_iter_mut().with_max_len(1).enumerate().for_each(|(task, out)| {
+            self.run(LinearColumns { linear, x, store, first_tile: task * tiles_a_task, out });
         });
-        self.run(Gather { tiles, n_outputs: linear.n_outputs(), store, out });
+    }
+
+    /// A linear layer whose results go through `activation` and are quantised: row r of `out` is the quantised row of
+    /// activation(W x + b). `linear` holds the activation's projections, interleaved ([`PackedLinear::interleave`]);
+    /// `n_cols` are the values of a row of `out`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn linear_activated(
+        &self,
+        linear: &PackedLinear,
+        activation: Activation,
+        x: &QuantRows,
+        n_cols: usize,
+        out: &mut QuantRows,
+    ) {
+        let mut columns = self.activated_columns(linear, activation, x, n_cols, out);
+        self.run(ActivatedColumns { linear, x, activation, out: &mut columns });
+    }
+
+    /// As [`Kernels::linear_activated`], for a batch of few rows: the threads of the current rayon pool share the
+    /// outputs, which changes no bit.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn linear_activated_split(
+        &self,
+        linear: &PackedLinear,
+        activation: Activation,
+        x: &QuantRows,
+        n_cols: usize,
+        out: &mut QuantRows,
+    ) {
+        let n_groups = x.n_rows().div_ceil(TILE_ROWS);
+        let mut columns = self.activated_columns(linear, activation, x, n_cols, out);
+        let n_blocks = n_cols.div_ceil(BLOCK);
+        let blocks_a_task = n_blocks.div_ceil(2 * rayon::current_num_threads()).max(1);
+        columns.par_chunks_mut((blocks_a_task * n_groups).max(1)).with_max_len(1).for_each(|out| {
+            self.run(ActivatedColumns { linear, x, activation, out });
+        });
+    }
+
+    /// Makes room for an activated layer's results.
+    fn activated_columns<'out>(
+        &self,
+        linear: &PackedLinear,
+        activation: Activation,
+        x: &QuantRows,
+        n_cols: usize,
+        out: &'out mut QuantRows,
+    ) -> Vec<BlockColumn<'out>> {
+        assert_eq!(x.n_cols(), linear.n_inputs(), "inputs of a linear layer");
+        let n_outputs = activation.n_inputs() * n_cols.next_multiple_of(BLOCK);
+        assert_eq!(linear.n_outputs(), n_outputs, "outputs of an activated linear layer");
+        self.run(Resize { n_rows: x.n_rows(), n_cols, out });
+        out.columns_mut()
     }
 
     /// RMS norm of every row of `x` (row-major `[rows, weight.len()]`).
@@ -209,7 +261,8 @@ impl Kernels {
         self.run(Append { cache, n_rows, keys, values, stride });
     }
 
-    /// Causal attention of some rows' query heads over `cache`, with scores times `scale`. Row r of `q` is
+    /// Causal attention of some rows' query heads over `cache`: scores are products of query and key times `scale`, and weights powers of two of them. So `scale`
+    /// is log2(e) / sqrt(head_dim) for the softmax of the literature. Row r of `q` is
     /// `[n_heads][head_dim]` at `r * stride`; `out` is `[rows][n_heads * head_dim]`.
     ///
     /// # Panics
@@ -234,28 +287,6 @@ impl Kernels {
         assert!(rows.first + n_rows <= cache.n_positions(), "{rows:?} of {}", cache.n_positions());
         assert!(rows.window != Some(0), "a row sees itself");
         self.run(Attend { cache, rows, scale, q, stride, out, scratch });
-    }
-
-    /// out = silu(gate) * up for every row. `gate_up`: row-major `[rows, 2 * n_cols]`, each row the gate and then the up
-    /// projection; `out`: row-major `[rows, n_cols]`.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn silu_mul(&self, gate_up: &[f32], n_cols: usize, out: &mut [f32]) {
-        assert_eq!(gate_up.len(), 2 * out.len(), "gate and up projections");
-        for (gate_up, out) in gate_up.chunks_exact(2 * n_cols).zip(out.chunks_exact_mut(n_cols)) {
-            let (gate, up) = gate_up.split_at(n_cols);
-            self.run(SiluMul { gate, up, out });
-        }
-    }
-
-    /// out = gelu(x), element by element: the tanh form, as in GPT-2.
-    ///
-    /// # Panics
-    /// If the lengths differ.
-    pub fn gelu_tanh(&self, x: &[f32], out: &mut [f32]) {
-        assert_eq!(x.len(), out.len(), "inputs and outputs of an activation");
-        self.run(GeluTanh { x, out });
     }
 
     /// x += y, element by element.
@@ -284,14 +315,20 @@ fn check_linear(linear: &PackedLinear, x: &QuantRows, out: &[f32]) {
     assert_eq!(out.len(), x.n_rows() * linear.n_outputs(), "outputs of a linear layer");
 }
 
-/// Reusable memory of [`Kernels::linear_split`].
-#[derive(Debug, Default)]
-pub struct Scratch {
-    /// `[tile][row / 16]`, [`TILE_OUTPUTS`] outputs a tile.
-    tiles: Vec<Tile>,
+struct Resize<'a> {
+    n_rows: usize,
+    n_cols: usize,
+    out: &'a mut QuantRows,
 }
 
-const _: () = assert!(size_of::<Tile>() == TILE_ROWS * TILE_OUTPUTS * size_of::<f32>());
+impl Kernel for Resize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.out.resize(simd, self.n_rows, self.n_cols);
+    }
+}
 
 struct QuantiseRows<'a> {
     x: &'a [f32],

@@ -1,7 +1,7 @@
 //! Keys and values of one layer of one sequence, as int8.
 
 use crate::product::WeightBlock;
-use crate::quant::{BLOCK, load_block, quantise_block, quantise_whole};
+use crate::quant::{BLOCK, BLOCK_VECTORS, load_block, quantise_block, quantise_whole, times};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Sizes of the attention layers of one model.
@@ -31,7 +31,7 @@ impl AttentionShape {
         self.n_heads / self.n_kv_heads
     }
 
-    /// Blocks of 32 values that hold a head.
+    /// Blocks of 64 values that hold a head.
     pub(crate) fn head_blocks(&self) -> usize {
         self.head_dim.div_ceil(BLOCK)
     }
@@ -61,9 +61,9 @@ pub(crate) struct KvHead {
     pub(crate) keys: Vec<WeightBlock>,
     /// Laid out as `keys`.
     pub(crate) key_scales: Vec<[f32; LANES]>,
-    /// `[position / 32][tile of the head]`, the position being the input.
+    /// `[position / 64][tile of the head]`, the position being the input.
     pub(crate) values: Vec<WeightBlock>,
-    /// `[position / 32][position % 32]`, zero beyond the last position.
+    /// `[position / 64][position % 64]`, zero beyond the last position.
     pub(crate) value_scales: Vec<[f32; BLOCK]>,
 }
 
@@ -165,8 +165,7 @@ impl KvHead {
         let mut block = [0; BLOCK];
         for (b, part) in key.chunks(BLOCK).enumerate() {
             let at = tile * n_blocks + b;
-            let (x0, x1) = load_block(simd, part);
-            self.key_scales[at][lane] = quantise_block(simd, x0, x1, &mut block);
+            self.key_scales[at][lane] = quantise_block(simd, load_block(simd, part), &mut block);
             for (input, four) in block.chunks_exact(4).enumerate() {
                 self.keys[at].0[WeightBlock::index(4 * input, lane)..][..4].copy_from_slice(four);
             }
@@ -175,12 +174,16 @@ impl KvHead {
         let value = &value[..shape.head_dim];
         let (scale, inverse) = quantise_whole(simd, value);
         self.value_scales[block][input] = scale;
-        for (part, stored) in value.chunks(LANES).zip(&mut self.values[block * n_tiles..]) {
-            let mut q = [0; LANES];
-            simd.to_i8(simd.mul(simd.load_partial(part, 0.0), simd.splat(inverse)), &mut q);
+        let mut q = [0; BLOCK];
+        for (part, stored) in value.chunks(BLOCK).zip(self.values[block * n_tiles..].chunks_mut(BLOCK_VECTORS)) {
             // Where the head as a whole quantises to zero, a product with inverse 0 may still be NaN.
-            for (output, &q) in q.iter().enumerate() {
-                stored.0[WeightBlock::index(input, output)] = if scale == 0.0 { 0 } else { q };
+            if scale != 0.0 {
+                simd.to_i8(times(simd, load_block(simd, part), simd.splat(inverse)), &mut q);
+            }
+            for (tile, q) in stored.iter_mut().zip(q.as_chunks::<LANES>().0) {
+                for (output, &q) in q.iter().enumerate() {
+                    tile.0[WeightBlock::index(input, output)] = q;
+                }
             }
         }
     }

@@ -34,14 +34,14 @@ mod rope;
 mod simd;
 
 pub use attention::{AttentionScratch, QueryRows};
-pub use dispatch::{Isa, Kernels, Scratch};
+pub use dispatch::{Isa, Kernels};
 pub use kv_cache::{AttentionShape, KvCache};
-pub use linear::{PackedLinear, Store, TILE_OUTPUTS};
-pub use product::{Product, TILE_ROWS, Tile, WeightBlock};
+pub use linear::{Activation, PackedLinear, Store, TILE_OUTPUTS};
+pub use product::{Product, TILE_ROWS, WeightBlock};
 pub use quant::{BLOCK, QuantMatrix, QuantRows, RowBlock};
 pub use rope::{RopeScaling, RopeTable, rope_frequencies};
 pub use simd::{Kernel, LANES, Simd};
 
 /// Revision of everything that decides a probability: these kernels, the model's arithmetic, and the rule that turns
 /// logits into integer frequencies. A file carries the revision it was written with; others refuse it.
-pub const NUMERICS_REVISION: u32 = 2;
+pub const NUMERICS_REVISION: u32 = 3;

@@ -5,17 +5,20 @@
 
 use core::ops::Range;
 
-use crate::product::{Product, TILE_ROWS, Tile, WeightBlock};
-use crate::quant::{BLOCK, QuantMatrix, QuantRows};
+use crate::math::{gelu_tanh, silu};
+use crate::product::{Product, TILE_ROWS, WeightBlock};
+use crate::quant::{BLOCK, BLOCK_VECTORS, BlockColumn, QuantMatrix, QuantRows};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Outputs that one tile of packed weights computes.
 pub const TILE_OUTPUTS: usize = LANES;
 
-/// Bytes of a row of activations up to which 32 rows or more stay near while weights pass by.
-const NEAR_BYTES: usize = 1152;
-/// Tiles of weights that all rows pass by before the next tiles follow.
-const TILES_AT_ONCE: usize = 8;
+/// Tiles of weights that all rows pass by before the next tiles follow: as many as a block of gates and its block of
+/// values to be gated have.
+const TILES_AT_ONCE: usize = 2 * BLOCK_VECTORS;
+
+/// Results of up to 16 rows for some tiles: row r's for tile t are at `r * TILES_AT_ONCE + t`.
+type Results = [[f32; LANES]; TILE_ROWS * TILES_AT_ONCE];
 
 /// A weight matrix laid out for the kernels: tiles of 16 outputs, the last one padded with zeros.
 #[derive(Clone, Debug)]
@@ -41,30 +44,44 @@ impl PackedLinear {
     /// # Panics
     /// If the numbers of columns differ.
     pub fn stack(matrices: &[&QuantMatrix]) -> Self {
+        let rows = matrices.iter().flat_map(|&matrix| (0..matrix.rows()).map(move |row| Some((matrix, row))));
+        Self::of_rows(matrices, rows.collect())
+    }
+
+    /// Packs canonical matrices of the same shape for [`crate::Kernels::linear_activated`]: 64 outputs of each in turn,
+    /// the last ones followed by zeros.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn interleave(matrices: &[&QuantMatrix]) -> Self {
+        let n_rows = matrices.first().map_or(0, |matrix| matrix.rows());
+        assert!(matrices.iter().all(|matrix| matrix.rows() == n_rows), "interleaved matrices have the same shape");
+        let rows = interleaved(n_rows, matrices.len()).map(|at| at.map(|(matrix, row)| (matrices[matrix], row)));
+        Self::of_rows(matrices, rows.collect())
+    }
+
+    /// Packs rows of matrices; `None` is a row of zeros.
+    fn of_rows(matrices: &[&QuantMatrix], rows: Vec<Option<(&QuantMatrix, usize)>>) -> Self {
         let n_inputs = matrices.first().map_or(0, |matrix| matrix.cols());
+        assert!(matrices.iter().all(|matrix| matrix.cols() == n_inputs), "packed matrices read the same input");
         let n_blocks = n_inputs.div_ceil(BLOCK);
-        let n_outputs = matrices.iter().map(|matrix| matrix.rows()).sum::<usize>();
-        let n_tiles = n_outputs.div_ceil(TILE_OUTPUTS);
+        let n_tiles = rows.len().div_ceil(TILE_OUTPUTS);
         let mut weights = vec![WeightBlock::ZERO; n_tiles * n_blocks];
         let mut scales = vec![[0.0; TILE_OUTPUTS]; n_tiles * n_blocks];
-        let mut row = 0;
-        for matrix in matrices {
-            assert_eq!(matrix.cols(), n_inputs, "stacked matrices read the same input");
-            for source_row in 0..matrix.rows() {
-                let (tile, output) = (row / TILE_OUTPUTS, row % TILE_OUTPUTS);
-                for block in 0..n_blocks {
-                    let at = tile * n_blocks + block;
-                    let source = source_row * n_blocks + block;
-                    scales[at][output] = matrix.scales()[source];
-                    let values = &matrix.values()[source * BLOCK..][..BLOCK];
-                    for (input, four) in values.chunks_exact(4).enumerate() {
-                        weights[at].0[WeightBlock::index(4 * input, output)..][..4].copy_from_slice(four);
-                    }
+        for (row, source) in rows.iter().enumerate() {
+            let Some((matrix, source_row)) = source else { continue };
+            let (tile, output) = (row / TILE_OUTPUTS, row % TILE_OUTPUTS);
+            for block in 0..n_blocks {
+                let at = tile * n_blocks + block;
+                let source = source_row * n_blocks + block;
+                scales[at][output] = matrix.scales()[source];
+                let values = &matrix.values()[source * BLOCK..][..BLOCK];
+                for (input, four) in values.chunks_exact(4).enumerate() {
+                    weights[at].0[WeightBlock::index(4 * input, output)..][..4].copy_from_slice(four);
                 }
-                row += 1;
             }
         }
-        Self { n_outputs, n_inputs, weights, scales, bias: None }
+        Self { n_outputs: rows.len(), n_inputs, weights, scales, bias: None }
     }
 
     /// The same layer with a bias, one value an output.
@@ -81,6 +98,18 @@ impl PackedLinear {
         });
         self.bias = Some(tiles.collect());
         self
+    }
+
+    /// The same layer, made by [`PackedLinear::interleave`], with the biases of its matrices.
+    ///
+    /// # Panics
+    /// If a bias has another length.
+    #[must_use]
+    pub fn with_interleaved_bias(self, biases: &[&[f32]]) -> Self {
+        let n_rows = biases.first().map_or(0, |bias| bias.len());
+        assert!(biases.iter().all(|bias| bias.len() == n_rows), "biases of interleaved matrices");
+        let bias = interleaved(n_rows, biases.len()).map(|at| at.map_or(0.0, |(matrix, row)| biases[matrix][row]));
+        self.with_bias(&bias.collect::<Vec<_>>())
     }
 
     /// Number of outputs.
@@ -103,27 +132,47 @@ impl PackedLinear {
         size_of_val(self.weights.as_slice()) + size_of_val(self.scales.as_slice())
     }
 
-    /// Some rows (at most 16) for the outputs of one tile, bias included. `prefetch`: fetch the next tile's weights.
+    /// One group of rows (at most 16) for the outputs of some tiles (at most 8), bias included. `prefetch`: fetch the weights
+    /// one tile ahead.
     #[inline(always)]
-    fn tile<S: Simd>(&self, simd: S, x: &QuantRows, rows: Range<usize>, tile: usize, prefetch: bool, out: &mut Tile) {
+    fn tiles<S: Simd>(
+        &self,
+        simd: S,
+        x: &QuantRows,
+        group: usize,
+        tiles: Range<usize>,
+        prefetch: bool,
+        out: &mut Results,
+    ) {
         let n_blocks = x.blocks_per_row();
-        let at = tile * n_blocks..(tile + 1) * n_blocks;
+        let at = tiles.start * n_blocks..tiles.end * n_blocks;
         let product = Product {
-            n_tiles: 1,
+            n_tiles: tiles.len(),
             weights: &self.weights[at.clone()],
+            tile_stride: n_blocks,
             block_stride: 1,
             weight_scales: Some(&self.scales[at]),
             prefetch_blocks: if prefetch { n_blocks } else { 0 },
-            ..Product::of_rows(x, rows.start, rows.len())
+            ..Product::of_rows(x, group)
         };
-        simd.product(&product, &mut out.0, 1);
+        simd.product(&product, out, TILES_AT_ONCE);
         if let Some(bias) = &self.bias {
-            let bias = simd.load(&bias[tile]);
-            for row in &mut out.0[..rows.len()] {
-                simd.store(simd.add(simd.load(row), bias), row);
+            for row in out.chunks_exact_mut(TILES_AT_ONCE).take(product.n_rows) {
+                for (result, bias) in row.iter_mut().zip(&bias[tiles.clone()]) {
+                    simd.store(simd.add(simd.load(result), simd.load(bias)), result);
+                }
             }
         }
     }
+}
+
+/// Which row of which matrix is an output of interleaved matrices of `n_rows` rows each; `None` for padding.
+fn interleaved(n_rows: usize, n_matrices: usize) -> impl Iterator<Item = Option<(usize, usize)>> {
+    (0..n_rows).step_by(BLOCK).flat_map(move |first| {
+        (0..n_matrices).flat_map(move |matrix| {
+            (first..first + BLOCK).map(move |row| (row < n_rows).then_some((matrix, row)))
+        })
+    })
 }
 
 /// What a linear layer's results do to what is there.
@@ -135,86 +184,34 @@ pub enum Store {
     Add,
 }
 
-/// All outputs of all rows, row-major: one thread's share of a wide batch.
-pub(crate) struct LinearRows<'a> {
+/// The outputs of consecutive tiles for all rows.
+pub(crate) struct LinearColumns<'a, 'out> {
     pub(crate) linear: &'a PackedLinear,
     pub(crate) x: &'a QuantRows,
     pub(crate) store: Store,
-    /// `[rows, n_outputs]`.
-    pub(crate) out: &'a mut [f32],
+    pub(crate) first_tile: usize,
+    /// Each row's part of the outputs.
+    pub(crate) out: &'a mut [&'out mut [f32]],
 }
 
-impl Kernel for LinearRows<'_> {
+impl Kernel for LinearColumns<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (n_rows, n_outputs, n_tiles) = (self.x.n_rows(), self.linear.n_outputs, self.linear.n_tiles());
-        let mut results = Tile::ZERO;
-        // The activations of a group stay in the first-level cache while some tiles of weights pass by, and those in the
-        // second-level cache until all rows have had them.
-        let row_bytes = self.x.blocks_per_row() * BLOCK;
-        let group_rows = (NEAR_BYTES / row_bytes.max(1)).clamp(1, 4) * TILE_ROWS;
-        for first_tile in (0..n_tiles).step_by(TILES_AT_ONCE) {
-            for first_of_group in (0..n_rows).step_by(group_rows) {
-                for tile in first_tile..n_tiles.min(first_tile + TILES_AT_ONCE) {
-                    let column = tile * TILE_OUTPUTS;
-                    let width = TILE_OUTPUTS.min(n_outputs - column);
-                    for first_row in (first_of_group..n_rows.min(first_of_group + group_rows)).step_by(TILE_ROWS) {
-                        let rows = first_row..n_rows.min(first_row + TILE_ROWS);
-                        self.linear.tile(simd, self.x, rows.clone(), tile, first_row == first_of_group, &mut results);
-                        for (row, result) in rows.zip(&results.0) {
-                            put(simd, self.store, result, &mut self.out[row * n_outputs + column..][..width]);
-                        }
+        let mut results: Results = [[0.0; LANES]; TILE_ROWS * TILES_AT_ONCE];
+        let n_tiles = self.out.first().map_or(0, |row| row.len()).div_ceil(TILE_OUTPUTS);
+        for first in (0..n_tiles).step_by(TILES_AT_ONCE) {
+            let end = n_tiles.min(first + TILES_AT_ONCE);
+            let tiles = self.first_tile + first..self.first_tile + end;
+            for (group, rows) in self.out.chunks_mut(TILE_ROWS).enumerate() {
+                self.linear.tiles(simd, self.x, group, tiles.clone(), group == 0, &mut results);
+                for (row, results) in rows.iter_mut().zip(results.chunks_exact(TILES_AT_ONCE)) {
+                    let columns = first * TILE_OUTPUTS..row.len().min(end * TILE_OUTPUTS);
+                    for (out, result) in row[columns].chunks_mut(TILE_OUTPUTS).zip(results) {
+                        put(simd, self.store, result, out);
                     }
                 }
-            }
-        }
-    }
-}
-
-/// The outputs of some tiles for all rows: one thread's share of a narrow batch.
-pub(crate) struct LinearTiles<'a> {
-    pub(crate) linear: &'a PackedLinear,
-    pub(crate) x: &'a QuantRows,
-    pub(crate) first_tile: usize,
-    /// `[tile][row / 16]`, the rows rounded up.
-    pub(crate) out: &'a mut [Tile],
-}
-
-impl Kernel for LinearTiles<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let n_rows = self.x.n_rows();
-        for (i, out) in self.out.chunks_exact_mut(n_rows.div_ceil(TILE_ROWS)).enumerate() {
-            for (group, out) in out.iter_mut().enumerate() {
-                let rows = group * TILE_ROWS..n_rows.min((group + 1) * TILE_ROWS);
-                self.linear.tile(simd, self.x, rows, self.first_tile + i, group == 0, out);
-            }
-        }
-    }
-}
-
-/// Brings the results of [`LinearTiles`] into rows.
-pub(crate) struct Gather<'a> {
-    pub(crate) tiles: &'a [Tile],
-    pub(crate) n_outputs: usize,
-    pub(crate) store: Store,
-    /// `[rows, n_outputs]`.
-    pub(crate) out: &'a mut [f32],
-}
-
-impl Kernel for Gather<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let n_groups = (self.out.len() / self.n_outputs).div_ceil(TILE_ROWS);
-        for (row, out) in self.out.chunks_exact_mut(self.n_outputs).enumerate() {
-            for (tile, out) in out.chunks_mut(TILE_OUTPUTS).enumerate() {
-                put(simd, self.store, &self.tiles[tile * n_groups + row / TILE_ROWS].0[row % TILE_ROWS], out);
             }
         }
     }
@@ -228,4 +225,58 @@ fn put<S: Simd>(simd: S, store: Store, result: &[f32; LANES], out: &mut [f32]) {
         Store::Add => simd.add(simd.load_partial(out, 0.0), result),
     };
     simd.store_partial(result, out);
+}
+
+/// What follows the first linear layer of a feed-forward layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// silu(gate) * up (SwiGLU; Shazeer, 2020), of a gate and an up projection.
+    SiluMul,
+    /// GELU in the tanh form of GPT-2, of one projection.
+    GeluTanh,
+}
+
+impl Activation {
+    /// Projections that it takes.
+    pub fn n_inputs(self) -> usize {
+        match self {
+            Self::SiluMul => 2,
+            Self::GeluTanh => 1,
+        }
+    }
+}
+
+/// Some blocks of an activated linear layer's outputs, quantised.
+pub(crate) struct ActivatedColumns<'a, 'out> {
+    pub(crate) linear: &'a PackedLinear,
+    pub(crate) x: &'a QuantRows,
+    pub(crate) activation: Activation,
+    /// All groups of a block follow each other.
+    pub(crate) out: &'a mut [BlockColumn<'out>],
+}
+
+impl Kernel for ActivatedColumns<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut results: Results = [[0.0; LANES]; TILE_ROWS * TILES_AT_ONCE];
+        let n_tiles = self.activation.n_inputs() * BLOCK_VECTORS;
+        for column in self.out {
+            let first_tile = column.block * n_tiles;
+            let prefetch = column.group == 0;
+            self.linear.tiles(simd, self.x, column.group, first_tile..first_tile + n_tiles, prefetch, &mut results);
+            for (row, results) in results.chunks_exact(TILES_AT_ONCE).enumerate().take(column.n_rows) {
+                let mut activated = [simd.zero(); BLOCK_VECTORS];
+                for i in 0..BLOCK_VECTORS {
+                    let x = simd.load(&results[i]);
+                    activated[i] = match self.activation {
+                        Activation::SiluMul => simd.mul(silu(simd, x), simd.load(&results[BLOCK_VECTORS + i])),
+                        Activation::GeluTanh => gelu_tanh(simd, x),
+                    };
+                }
+                column.set(simd, row, activated);
+            }
+        }
+    }
 }

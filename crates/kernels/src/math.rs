@@ -1,6 +1,6 @@
 //! Elementary functions with one definition for every machine.
 
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::Simd;
 
 const LOG2_E: f32 = core::f32::consts::LOG2_E;
 /// ln 2 in two parts; the first has 9 significant bits, so that n * LN_2_HIGH is exact.
@@ -11,6 +11,11 @@ const EXP_COEFFICIENTS: [f32; 6] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 
 /// Below this exp is 0: e^-87 is still normal, so no subnormal ever arises.
 const EXP_MIN: f32 = -87.0;
 const EXP_MAX: f32 = 88.0;
+
+/// Minimax polynomial of 2^r for |r| <= 1/2 with constant term 1, highest power first.
+const EXP2_COEFFICIENTS: [f32; 6] = [0.001_326_472_7, 0.009_671_513, 0.055_507_336, 0.240_222_42, 0.693_147, 1.0];
+/// Below this 2^x is 0: 2^-125 is still normal, so no subnormal ever arises.
+const EXP2_MIN: f32 = -126.0;
 
 /// e^x. The argument is clamped to at most 88; below -87, and for NaN, the result is 0.
 ///
@@ -34,30 +39,28 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::F) -> S::F {
     simd.select_lt(min, simd.max(x, min), y, simd.zero())
 }
 
+/// 2^x for x <= 0, with a relative error below 2e-7. At or below -126, and for NaN, the result is 0.
+///
+/// n = round(x); r = x - n (exact); Horner with one fma a term; times 2^n.
+#[inline(always)]
+pub(crate) fn exp2_negative<S: Simd>(simd: S, x: S::F) -> S::F {
+    let min = simd.splat(EXP2_MIN);
+    // max() turns NaN into the minimum, which counts as below it here.
+    let clamped = simd.max(x, min);
+    let n = simd.round(clamped);
+    let r = simd.sub(clamped, n);
+    let mut p = simd.splat(EXP2_COEFFICIENTS[0]);
+    for c in &EXP2_COEFFICIENTS[1..] {
+        p = simd.fma(p, r, simd.splat(*c));
+    }
+    simd.select_lt(min, clamped, simd.mul(p, simd.exp2_integral(n)), simd.zero())
+}
+
 /// x / (1 + e^-x), each operation rounded to f32.
 #[inline(always)]
 pub(crate) fn silu<S: Simd>(simd: S, x: S::F) -> S::F {
     let one = simd.splat(1.0);
     simd.div(x, simd.add(one, exp(simd, simd.sub(simd.zero(), x))))
-}
-
-/// out = silu(gate) * up.
-pub(crate) struct SiluMul<'a> {
-    pub(crate) gate: &'a [f32],
-    pub(crate) up: &'a [f32],
-    pub(crate) out: &'a mut [f32],
-}
-
-impl Kernel for SiluMul<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        for ((gate, up), out) in self.gate.chunks(LANES).zip(self.up.chunks(LANES)).zip(self.out.chunks_mut(LANES)) {
-            let activated = silu(simd, simd.load_partial(gate, 0.0));
-            simd.store_partial(simd.mul(activated, simd.load_partial(up, 0.0)), out);
-        }
-    }
 }
 
 /// 2 sqrt(2 / pi), and that times 0.044715.
@@ -73,23 +76,6 @@ pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::F) -> S::F {
     let t = simd.fma(simd.mul(x, x), simd.splat(GELU_CUBIC), simd.splat(GELU_LINEAR));
     let e = exp(simd, simd.sub(simd.zero(), simd.mul(x, t)));
     simd.div(x, simd.add(simd.splat(1.0), e))
-}
-
-/// out = gelu(x).
-pub(crate) struct GeluTanh<'a> {
-    pub(crate) x: &'a [f32],
-    pub(crate) out: &'a mut [f32],
-}
-
-impl Kernel for GeluTanh<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        for (x, out) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)) {
-            simd.store_partial(gelu_tanh(simd, simd.load_partial(x, 0.0)), out);
-        }
-    }
 }
 
 /// sin and cos of an angle in f64, for the RoPE tables: + - x / alone, so equal on every machine. Error below 1e-9 for

@@ -1,4 +1,4 @@
-//! The one matrix product that linear layers and attention are made of: int8 blocks of 32 with f32 scales.
+//! The one matrix product that linear layers and attention are made of: int8 blocks of 64 with f32 scales.
 //!
 //! For a row r and an output o: acc = 0; for each block b in ascending order
 //! acc = fma(dot_b, scale_w(o, b) * scale_x(r, b), acc), where dot_b is the exact integer dot product of the block
@@ -13,6 +13,8 @@ pub const TILE_ROWS: usize = 16;
 
 /// Rows that share one load of the weights where the instruction set has no tiles.
 const ROWS_AT_ONCE: usize = 8;
+/// Tiles that share one load of the rows there.
+const TILES_AT_ONCE: usize = 2;
 
 /// One block of weights for 16 outputs: `[input / 4][output][input % 4]`.
 #[derive(Clone, Copy, Debug)]
@@ -30,28 +32,15 @@ impl WeightBlock {
     }
 }
 
-/// Results of up to 16 rows for 16 outputs.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub struct Tile(pub [[f32; LANES]; TILE_ROWS]);
-
-impl Tile {
-    /// All zero.
-    pub const ZERO: Self = Self([[0.0; LANES]; TILE_ROWS]);
-}
-
 /// Up to 16 rows times the weights of some tiles of 16 outputs each.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a> {
-    /// Block b of row r is `rows[r * row_stride + b]`. There may be more rows than `n_rows`.
-    pub(crate) rows: &'a [RowBlock],
+    /// Block b of row r is `rows[b][r]`.
+    pub(crate) rows: &'a [[RowBlock; TILE_ROWS]],
     /// Laid out as `rows`.
-    pub(crate) row_scales: &'a [f32],
-    /// Sum of each block times -128, laid out as `rows`; `None` where the instruction set does not want it, and then
-    /// `rows` holds 16 rows.
-    pub(crate) row_bias: Option<&'a [i32]>,
-    /// Blocks from one row to the next.
-    pub(crate) row_stride: usize,
+    pub(crate) row_scales: &'a [[f32; TILE_ROWS]],
+    /// Sum of each block times -128, laid out as `rows`; `None` where the instruction set does not want it.
+    pub(crate) row_bias: Option<&'a [[i32; TILE_ROWS]]>,
     /// Rows wanted, at most 16.
     pub(crate) n_rows: usize,
     /// Blocks to sum over.
@@ -71,16 +60,15 @@ pub struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    /// Rows `first_row..first_row + n_rows` of `x`, all blocks; weights still to be said.
-    pub(crate) fn of_rows(x: &'a QuantRows, first_row: usize, n_rows: usize) -> Self {
+    /// The rows of `x` from 16 * `group` on, up to 16, all blocks; weights still to be said.
+    pub(crate) fn of_rows(x: &'a QuantRows, group: usize) -> Self {
         let n_blocks = x.blocks_per_row();
-        let from = first_row * n_blocks;
+        let at = group * n_blocks..(group + 1) * n_blocks;
         Self {
-            rows: &x.q[from..],
-            row_scales: &x.scales[from..],
-            row_bias: (!x.bias.is_empty()).then(|| &x.bias[from..]),
-            row_stride: n_blocks,
-            n_rows,
+            rows: &x.q[at.clone()],
+            row_scales: &x.scales[at.clone()],
+            row_bias: (!x.bias.is_empty()).then(|| &x.bias[at]),
+            n_rows: (x.n_rows() - group * TILE_ROWS).min(TILE_ROWS),
             n_blocks,
             n_tiles: 0,
             weights: &[],
@@ -96,24 +84,40 @@ impl<'a> Product<'a> {
 /// `out[r * out_stride + t]`.
 #[inline(always)]
 pub(crate) fn by_rows<S: Simd>(simd: S, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
-    for tile in 0..product.n_tiles {
-        let mut row = 0;
-        while row < product.n_rows {
-            let out = &mut out[row * out_stride + tile..];
-            row += match product.n_rows - row {
-                ROWS_AT_ONCE.. => some_rows::<S, ROWS_AT_ONCE>(simd, product, tile, row, out, out_stride),
-                4.. => some_rows::<S, 4>(simd, product, tile, row, out, out_stride),
-                3 => some_rows::<S, 3>(simd, product, tile, row, out, out_stride),
-                2 => some_rows::<S, 2>(simd, product, tile, row, out, out_stride),
-                _ => some_rows::<S, 1>(simd, product, tile, row, out, out_stride),
-            };
-        }
+    let mut tile = 0;
+    while tile < product.n_tiles {
+        tile += match product.n_tiles - tile {
+            TILES_AT_ONCE.. => some_tiles::<S, TILES_AT_ONCE>(simd, product, tile, out, out_stride),
+            _ => some_tiles::<S, 1>(simd, product, tile, out, out_stride),
+        };
     }
 }
 
-/// `R` rows from `row` on, for one tile; returns `R`.
+/// All rows for `T` tiles from `tile` on; returns `T`.
 #[inline(always)]
-fn some_rows<S: Simd, const R: usize>(
+fn some_tiles<S: Simd, const T: usize>(
+    simd: S,
+    product: &Product<'_>,
+    tile: usize,
+    out: &mut [[f32; LANES]],
+    out_stride: usize,
+) -> usize {
+    let mut row = 0;
+    while row < product.n_rows {
+        row += match product.n_rows - row {
+            ROWS_AT_ONCE.. => some_rows::<S, T, ROWS_AT_ONCE>(simd, product, tile, row, out, out_stride),
+            4.. => some_rows::<S, T, 4>(simd, product, tile, row, out, out_stride),
+            3 => some_rows::<S, T, 3>(simd, product, tile, row, out, out_stride),
+            2 => some_rows::<S, T, 2>(simd, product, tile, row, out, out_stride),
+            _ => some_rows::<S, T, 1>(simd, product, tile, row, out, out_stride),
+        };
+    }
+    T
+}
+
+/// `R` rows from `row` on, for `T` tiles from `tile` on; returns `R`.
+#[inline(always)]
+fn some_rows<S: Simd, const T: usize, const R: usize>(
     simd: S,
     product: &Product<'_>,
     tile: usize,
@@ -121,42 +125,45 @@ fn some_rows<S: Simd, const R: usize>(
     out: &mut [[f32; LANES]],
     out_stride: usize,
 ) -> usize {
-    let Product { n_blocks, row_stride, block_stride, .. } = *product;
-    let q: [&[RowBlock]; R] = core::array::from_fn(|r| &product.rows[(row + r) * row_stride..][..n_blocks]);
-    let x_scales: [&[f32]; R] = core::array::from_fn(|r| &product.row_scales[(row + r) * row_stride..][..n_blocks]);
-    let bias: Option<[&[i32]; R]> =
-        product.row_bias.map(|bias| core::array::from_fn(|r| &bias[(row + r) * row_stride..][..n_blocks]));
-    let weights = &product.weights[tile * product.tile_stride..];
-    let weight_scales = product.weight_scales.map(|scales| &scales[tile * product.tile_stride..]);
-    let mut acc = [simd.zero(); R];
+    let Product { n_blocks, block_stride, tile_stride, .. } = *product;
+    let weights = &product.weights[tile * tile_stride..];
+    let weight_scales = product.weight_scales.map(|scales| &scales[tile * tile_stride..]);
+    let mut acc = [[simd.zero(); R]; T];
     // Once is enough for all rows.
     let prefetch_blocks = if row == 0 { product.prefetch_blocks } else { 0 };
     for b in 0..n_blocks {
+        let x: [&RowBlock; R] = core::array::from_fn(|r| &product.rows[b][row + r]);
+        let x_scales: [f32; R] = core::array::from_fn(|r| product.row_scales[b][row + r]);
+        let bias = product.row_bias.map_or([0; R], |bias| core::array::from_fn(|r| bias[b][row + r]));
+        let at: [usize; T] = core::array::from_fn(|t| t * tile_stride + b * block_stride);
         if prefetch_blocks > 0 {
-            simd.prefetch(weights, b * block_stride + prefetch_blocks);
-        }
-        let dots = simd.block_dots::<R>(
-            &weights[b * block_stride],
-            core::array::from_fn(|r| &q[r][b]),
-            bias.map_or([0; R], |bias| core::array::from_fn(|r| bias[r][b])),
-        );
-        match weight_scales {
-            Some(scales) => {
-                let w_scale = simd.load(&scales[b * block_stride]);
-                for r in 0..R {
-                    let scale = simd.mul(w_scale, simd.splat(x_scales[r][b]));
-                    acc[r] = simd.fma(dots[r], scale, acc[r]);
-                }
+            for at in at {
+                simd.prefetch(weights, at + prefetch_blocks);
             }
-            None => {
-                for r in 0..R {
-                    acc[r] = simd.fma(dots[r], simd.splat(x_scales[r][b]), acc[r]);
+        }
+        let w: [&WeightBlock; T] = core::array::from_fn(|t| &weights[at[t]]);
+        let dots = simd.block_dots::<T, R>(w, x, bias);
+        for t in 0..T {
+            match weight_scales {
+                Some(scales) => {
+                    let w_scale = simd.load(&scales[at[t]]);
+                    for r in 0..R {
+                        let scale = simd.mul(w_scale, simd.splat(x_scales[r]));
+                        acc[t][r] = simd.fma(dots[t][r], scale, acc[t][r]);
+                    }
+                }
+                None => {
+                    for r in 0..R {
+                        acc[t][r] = simd.fma(dots[t][r], simd.splat(x_scales[r]), acc[t][r]);
+                    }
                 }
             }
         }
     }
-    for (r, acc) in acc.into_iter().enumerate() {
-        simd.store(acc, &mut out[r * out_stride]);
+    for (t, acc) in acc.into_iter().enumerate() {
+        for (r, acc) in acc.into_iter().enumerate() {
+            simd.store(acc, &mut out[(row + r) * out_stride + tile + t]);
+        }
     }
     R
 }

@@ -1,6 +1,6 @@
 //! The one rule that turns f32 values into int8 blocks, for weights and activations alike.
 //!
-//! A row is cut into blocks of 32 along the input dimension, the last one padded with zeros. For a block with the
+//! A row is cut into blocks of 64 along the input dimension, the last one padded with zeros. For a block with the
 //! largest magnitude m:
 //! - if m is not finite or below 2^-100, the block is all zero with scale 0;
 //! - otherwise scale = m / 127 and q = round(x * (127 / m)), ties to even. Each operation is rounded to f32.
@@ -12,7 +12,9 @@ use crate::product::TILE_ROWS;
 use crate::simd::{LANES, Simd};
 
 /// Values that share a scale.
-pub const BLOCK: usize = 32;
+pub const BLOCK: usize = 64;
+/// Vectors that hold a block.
+pub(crate) const BLOCK_VECTORS: usize = BLOCK / LANES;
 
 /// Magnitudes below this quantise to zero, so that 127 / m stays finite.
 const MIN_MAGNITUDE: f32 = f32::from_bits((127 - 100) << 23);
@@ -45,7 +47,7 @@ impl QuantMatrix {
         Self { rows: 0, cols, q: Vec::new(), scales: Vec::new() }
     }
 
-    /// A matrix from its int8 values (`[rows, blocks_per_row * 32]`) and scales (`[rows, blocks_per_row]`), or `None`
+    /// A matrix from its int8 values (`[rows, blocks_per_row * 64]`) and scales (`[rows, blocks_per_row]`), or `None`
     /// where the lengths do not fit or a value is -128, which the rule never gives.
     pub fn from_parts(rows: usize, cols: usize, q: Vec<i8>, scales: Vec<f32>) -> Option<Self> {
         let n_blocks = rows.checked_mul(cols.div_ceil(BLOCK))?;
@@ -61,8 +63,7 @@ impl QuantMatrix {
         assert_eq!(row.len(), self.cols, "row length");
         for block in row.chunks(BLOCK) {
             let mut q = [0; BLOCK];
-            let (x0, x1) = load_block(Scalar, block);
-            self.scales.push(quantise_block(Scalar, x0, x1, &mut q));
+            self.scales.push(quantise_block(Scalar, load_block(Scalar, block), &mut q));
             self.q.extend_from_slice(&q);
         }
         self.rows += 1;
@@ -88,7 +89,7 @@ impl QuantMatrix {
         size_of_val(self.q.as_slice()) + size_of_val(self.scales.as_slice())
     }
 
-    /// The int8 values, `[rows, blocks_per_row * 32]`, zero where a row was padded.
+    /// The int8 values, `[rows, blocks_per_row * 64]`, zero where a row was padded.
     pub fn values(&self) -> &[i8] {
         &self.q
     }
@@ -132,19 +133,21 @@ impl QuantMatrix {
 
 /// One block of a row of activations.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub struct RowBlock(pub [i8; BLOCK]);
 
-/// Quantised activations: a batch of rows, each in blocks of 32.
+/// Quantised activations: a batch of rows, each in blocks of 64.
+///
+/// Sixteen rows form a group, and a block of all of them lies together, as tile instructions read it: `[row / 16][block]
+/// [row % 16]`. What lies beyond the last row is stale.
 #[derive(Clone, Debug, Default)]
 pub struct QuantRows {
     n_cols: usize,
     n_rows: usize,
-    /// `[rows rounded up to a multiple of 16][blocks]`, so that tile instructions may read whole tiles.
-    pub(crate) q: Vec<RowBlock>,
-    pub(crate) scales: Vec<f32>,
+    pub(crate) q: Vec<[RowBlock; TILE_ROWS]>,
+    pub(crate) scales: Vec<[f32; TILE_ROWS]>,
     /// -128 times the sum of each block, where the instruction set asks for it ([`Simd::wants_bias`]); else empty.
-    pub(crate) bias: Vec<i32>,
+    pub(crate) bias: Vec<[i32; TILE_ROWS]>,
 }
 
 impl QuantRows {
@@ -166,54 +169,115 @@ impl QuantRows {
     /// Makes room for `n_rows` rows of `n_cols` values; their contents are stale until written.
     pub(crate) fn resize<S: Simd>(&mut self, simd: S, n_rows: usize, n_cols: usize) {
         (self.n_rows, self.n_cols) = (n_rows, n_cols);
-        let n_blocks = n_rows.next_multiple_of(TILE_ROWS) * self.blocks_per_row();
-        self.q.resize(n_blocks, RowBlock([0; BLOCK]));
-        self.scales.resize(n_blocks, 0.0);
-        self.bias.resize(if simd.wants_bias(n_rows) { n_blocks } else { 0 }, 0);
+        let n_blocks = n_rows.div_ceil(TILE_ROWS) * self.blocks_per_row();
+        self.q.resize(n_blocks, [RowBlock([0; BLOCK]); TILE_ROWS]);
+        self.scales.resize(n_blocks, [0.0; TILE_ROWS]);
+        self.bias.resize(if simd.wants_bias(n_rows) { n_blocks } else { 0 }, [0; TILE_ROWS]);
+    }
+
+    /// Every group's part of every block, to be written apart from each other: all groups of a block, then the next block's.
+    pub(crate) fn columns_mut(&mut self) -> Vec<BlockColumn<'_>> {
+        let (n_blocks, n_rows) = (self.blocks_per_row(), self.n_rows);
+        let mut bias = self.bias.iter_mut();
+        let parts = self.q.iter_mut().zip(&mut self.scales).enumerate();
+        let mut columns: Vec<_> = parts
+            .map(|(at, (q, scales))| {
+                let (group, block) = (at / n_blocks, at % n_blocks);
+                let n_rows = (n_rows - group * TILE_ROWS).min(TILE_ROWS);
+                BlockColumn { group, block, n_rows, q, scales, bias: bias.next() }
+            })
+            .collect();
+        columns.sort_unstable_by_key(|column| (column.block, column.group));
+        columns
     }
 
     /// Quantises `x` into row `row`.
     #[inline(always)]
     pub(crate) fn set_row<S: Simd>(&mut self, simd: S, row: usize, x: &[f32]) {
-        let n_blocks = self.blocks_per_row();
         for (b, x) in x.chunks(BLOCK).enumerate() {
-            let (x0, x1) = load_block(simd, x);
-            self.set_block(simd, row * n_blocks + b, x0, x1);
+            self.set_block(simd, row, b, load_block(simd, x));
         }
     }
 
-    /// Quantises the lower and the upper half of a block into block `at`.
+    /// Quantises `x` into block `block` of row `row`.
     #[inline(always)]
-    pub(crate) fn set_block<S: Simd>(&mut self, simd: S, at: usize, x0: S::F, x1: S::F) {
-        let q = &mut self.q[at];
-        self.scales[at] = quantise_block(simd, x0, x1, &mut q.0);
-        if let Some(bias) = self.bias.get_mut(at) {
-            *bias = -128 * simd.block_sum(q);
+    pub(crate) fn set_block<S: Simd>(&mut self, simd: S, row: usize, block: usize, x: [S::F; BLOCK_VECTORS]) {
+        let at = row / TILE_ROWS * self.blocks_per_row() + block;
+        let (group, n_rows) = (row / TILE_ROWS, TILE_ROWS);
+        let (q, scales, bias) = (&mut self.q[at], &mut self.scales[at], self.bias.get_mut(at));
+        BlockColumn { group, block, n_rows, q, scales, bias }.set(simd, row % TILE_ROWS, x);
+    }
+}
+
+/// One block of up to 16 rows of [`QuantRows`].
+#[derive(Debug)]
+pub(crate) struct BlockColumn<'a> {
+    /// First row / 16.
+    pub(crate) group: usize,
+    /// Which block of each row.
+    pub(crate) block: usize,
+    /// Rows of the group.
+    pub(crate) n_rows: usize,
+    q: &'a mut [RowBlock; TILE_ROWS],
+    scales: &'a mut [f32; TILE_ROWS],
+    bias: Option<&'a mut [i32; TILE_ROWS]>,
+}
+
+impl BlockColumn<'_> {
+    /// Quantises `x` into the block of row `row` of the group.
+    #[inline(always)]
+    pub(crate) fn set<S: Simd>(&mut self, simd: S, row: usize, x: [S::F; BLOCK_VECTORS]) {
+        let q = &mut self.q[row];
+        self.scales[row] = quantise_block(simd, x, &mut q.0);
+        if let Some(bias) = &mut self.bias {
+            bias[row] = -128 * simd.block_sum(q);
         }
     }
 }
 
-/// The two halves of a block, padded with zeros.
+/// A block of at most 64 values, padded with zeros.
 #[inline(always)]
-pub(crate) fn load_block<S: Simd>(simd: S, x: &[f32]) -> (S::F, S::F) {
-    let (low, high) = x.split_at(x.len().min(LANES));
-    (simd.load_partial(low, 0.0), simd.load_partial(high, 0.0))
+pub(crate) fn load_block<S: Simd>(simd: S, x: &[f32]) -> [S::F; BLOCK_VECTORS] {
+    match x.first_chunk::<BLOCK>() {
+        Some(whole) => load_whole_block(simd, whole),
+        None => {
+            let mut padded = [0.0; BLOCK];
+            padded[..x.len()].copy_from_slice(x);
+            load_whole_block(simd, &padded)
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn load_whole_block<S: Simd>(simd: S, x: &[f32; BLOCK]) -> [S::F; BLOCK_VECTORS] {
+    let (vectors, _) = x.as_chunks::<LANES>();
+    let mut block = [simd.zero(); BLOCK_VECTORS];
+    for (lanes, vector) in block.iter_mut().zip(vectors) {
+        *lanes = simd.load(vector);
+    }
+    block
+}
+
+/// x * factor, element by element.
+#[inline(always)]
+pub(crate) fn times<S: Simd>(simd: S, x: [S::F; BLOCK_VECTORS], factor: S::F) -> [S::F; BLOCK_VECTORS] {
+    let mut scaled = x;
+    for x in &mut scaled {
+        *x = simd.mul(*x, factor);
+    }
+    scaled
 }
 
 /// Quantises one block by the rule above and returns its scale.
 #[inline(always)]
-pub(crate) fn quantise_block<S: Simd>(simd: S, x0: S::F, x1: S::F, q: &mut [i8; BLOCK]) -> f32 {
-    let max = f32::from_bits(simd.max_abs_bits(x0, x1));
+pub(crate) fn quantise_block<S: Simd>(simd: S, x: [S::F; BLOCK_VECTORS], q: &mut [i8; BLOCK]) -> f32 {
+    let max = f32::from_bits(simd.max_abs_bits(x));
     if !max.is_finite() || max < MIN_MAGNITUDE {
         *q = [0; BLOCK];
         return 0.0;
     }
     let inverse = simd.splat(127.0 / max);
-    let (low, high) = q.split_at_mut(LANES);
-    if let (Ok(low), Ok(high)) = (low.try_into(), high.try_into()) {
-        simd.to_i8(simd.mul(x0, inverse), low);
-        simd.to_i8(simd.mul(x1, inverse), high);
-    }
+    simd.to_i8(times(simd, x, inverse), q);
     max / 127.0
 }
 
@@ -221,9 +285,8 @@ pub(crate) fn quantise_block<S: Simd>(simd: S, x0: S::F, x1: S::F, q: &mut [i8; 
 #[inline(always)]
 pub(crate) fn quantise_whole<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
     let mut max = 0;
-    for pair in x.chunks(2 * LANES) {
-        let (a, b) = pair.split_at(pair.len().min(LANES));
-        max = max.max(simd.max_abs_bits(simd.load_partial(a, 0.0), simd.load_partial(b, 0.0)));
+    for block in x.chunks(BLOCK) {
+        max = max.max(simd.max_abs_bits(load_block(simd, block)));
     }
     let max = f32::from_bits(max);
     if max.is_finite() && max >= MIN_MAGNITUDE { (max / 127.0, 127.0 / max) } else { (0.0, 0.0) }
@@ -253,9 +316,9 @@ mod tests {
 
     #[test]
     fn select_keeps_rows() {
-        let m = QuantMatrix::quantise(3, 33, &(0..99).map(|i| i as f32).collect::<Vec<_>>());
+        let m = QuantMatrix::quantise(3, 65, &(0..195).map(|i| i as f32).collect::<Vec<_>>());
         let selected = m.select_rows([2, 0, 1]);
-        let (mut a, mut b) = ([0.0; 33], [0.0; 33]);
+        let (mut a, mut b) = ([0.0; 65], [0.0; 65]);
         for (row, source) in [(0, 2), (1, 0), (2, 1)] {
             selected.dequantise_row(row, &mut a);
             m.dequantise_row(source, &mut b);

@@ -1,7 +1,7 @@
 //! The lane operations that an instruction set provides, and what is built from them alone.
 
 use crate::product::{Product, WeightBlock, by_rows};
-use crate::quant::RowBlock;
+use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 
 /// Number of virtual lanes: every vector operation works on 16 f32 values, whatever the hardware's width.
 pub const LANES: usize = 16;
@@ -44,18 +44,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn exp2_integral(self, n: Self::F) -> Self::F;
     /// `yes` in the lanes where a < b, `no` elsewhere (also where either is NaN).
     fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F;
-    /// The largest of the 32 bit patterns with the sign bit cleared.
-    fn max_abs_bits(self, a: Self::F, b: Self::F) -> u32;
-    /// Lanes of magnitude at most 127.5, rounded to the nearest integer, ties to even.
-    fn to_i8(self, x: Self::F, out: &mut [i8; LANES]);
+    /// The largest of the 64 bit patterns with the sign bit cleared.
+    fn max_abs_bits(self, x: [Self::F; BLOCK_VECTORS]) -> u32;
+    /// Lanes of magnitude at most 127.5, rounded to the nearest integer, ties to even; any integers for others.
+    fn to_i8(self, x: [Self::F; BLOCK_VECTORS], out: &mut [i8; BLOCK]);
     /// Lanes in 0..2^31, truncated.
     fn to_u32(self, x: Self::F, out: &mut [u32; LANES]);
-    /// `R` exact dot products of one weight block, for 16 outputs each, as f32 (|dot| <= 32 * 127 * 127 < 2^24, so the
+    /// Exact dot products of `T` weight blocks with `R` rows, for 16 outputs each, as f32 (|dot| <= 64 * 127 * 127 < 2^24, so the
     /// conversion is exact).
     ///
-    /// `x[r]`: 32 activations. `bias[r]` = -128 * sum of `x[r]` where [`Simd::wants_bias`], for instructions that want
+    /// `x[r]`: 64 activations. `bias[r]` = -128 * sum of `x[r]` where [`Simd::wants_bias`], for instructions that want
     /// unsigned weights.
-    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [Self::F; R];
+    fn block_dots<const T: usize, const R: usize>(
+        self,
+        w: [&WeightBlock; T],
+        x: [&RowBlock; R],
+        bias: [i32; R],
+    ) -> [[Self::F; R]; T];
 
     /// Whether products with this many rows need the blocks' sums. If not, `bias` is 0 in [`Simd::block_dots`].
     fn wants_bias(self, n_rows: usize) -> bool;

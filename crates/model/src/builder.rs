@@ -78,13 +78,12 @@ impl<'w> ModelBuilder<'w> {
         }
         out.linear(&name("up"), &layer.up, [d_ffn, d])?;
         out.linear(&name("down"), &layer.down, [d, d_ffn])?;
-        let gate_and_up: Vec<LinearWeights> = layer.gate.into_iter().chain([layer.up]).collect();
         self.layers.push(Layer {
             qkv: stacked(&name("q, k and v"), vec![layer.q, layer.k, layer.v])?,
             q_norm: layer.q_norm,
             k_norm: layer.k_norm,
             attention_out: stacked(&name("attention output"), vec![layer.attention_out])?,
-            ffn_up: stacked(&name("gate and up"), gate_and_up)?,
+            ffn_up: interleaved(&name("gate and up"), layer.gate.into_iter().chain([layer.up]).collect())?,
             down: stacked(&name("down"), vec![layer.down])?,
             attention_norm: layer.attention_norm,
             ffn_norm: layer.ffn_norm,
@@ -132,17 +131,25 @@ impl<'w> ModelBuilder<'w> {
 
 /// Packs projections that read the same input as one.
 fn stacked(name: &str, parts: Vec<LinearWeights>) -> Result<PackedLinear, Error> {
-    let n_biased = parts.iter().filter(|part| part.bias.is_some()).count();
-    if n_biased != 0 && n_biased != parts.len() {
+    let biases = biases(name, &parts)?;
+    let packed = PackedLinear::stack(&parts.iter().map(|part| &part.matrix).collect::<Vec<_>>());
+    Ok(if biases.is_empty() { packed } else { packed.with_bias(&biases.concat()) })
+}
+
+/// Packs the projections that an activation takes.
+fn interleaved(name: &str, parts: Vec<LinearWeights>) -> Result<PackedLinear, Error> {
+    let biases = biases(name, &parts)?;
+    let packed = PackedLinear::interleave(&parts.iter().map(|part| &part.matrix).collect::<Vec<_>>());
+    Ok(if biases.is_empty() { packed } else { packed.with_interleaved_bias(&biases) })
+}
+
+/// The biases of all parts, or none.
+fn biases<'a>(name: &str, parts: &'a [LinearWeights]) -> Result<Vec<&'a [f32]>, Error> {
+    let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_deref()).collect();
+    if !biases.is_empty() && biases.len() != parts.len() {
         return Err(wrong(name, "have a bias in part; all must have one or none".to_owned()));
     }
-    let bias =
-        (n_biased > 0).then(|| parts.iter().filter_map(|part| part.bias.as_deref()).collect::<Vec<_>>().concat());
-    let packed = PackedLinear::stack(&parts.iter().map(|part| &part.matrix).collect::<Vec<_>>());
-    Ok(match bias {
-        Some(bias) => packed.with_bias(&bias),
-        None => packed,
-    })
+    Ok(biases)
 }
 
 fn wrong(name: &str, problem: String) -> Error {

@@ -7,7 +7,9 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use lmgc_kernels::{AttentionScratch, Kernels, KvCache, QuantRows, QueryRows, RopeTable, Scratch, Store, TILE_ROWS};
+use lmgc_kernels::{
+    Activation, AttentionScratch, Kernels, KvCache, QuantRows, QueryRows, RopeTable, Store, TILE_ROWS,
+};
 use rayon::prelude::*;
 
 use crate::model::Layer;
@@ -53,7 +55,6 @@ struct Buffers {
     qkv: Vec<f32>,
     /// `[rows, n_symbols]`; where logits are returned.
     logits: Vec<f32>,
-    split: Scratch,
     /// All rows of a narrow batch.
     narrow: PanelScratch,
 }
@@ -64,8 +65,7 @@ struct PanelScratch {
     normed: Vec<f32>,
     q: QuantRows,
     attended: Vec<f32>,
-    projected: Vec<f32>,
-    activated: Vec<f32>,
+    activated: QuantRows,
     logits: Vec<f32>,
     attention: AttentionScratch,
 }
@@ -168,10 +168,10 @@ impl<'m> Engine<'m> {
         let mut logits = std::mem::take(&mut self.buffers.logits);
         logits.resize(n_rows * n_symbols, 0.0);
         if n_rows <= NARROW_ROWS {
-            let Self { model, output, kernels, buffers: Buffers { x, split, narrow, .. }, .. } = self;
+            let Self { model, output, kernels, buffers: Buffers { x, narrow, .. }, .. } = self;
             let PanelScratch { normed, q, .. } = narrow;
             final_norm(*kernels, model, x, normed, q);
-            kernels.linear_split(&output.linear, q, Store::Replace, split, &mut logits);
+            kernels.linear_split(&output.linear, q, Store::Replace, &mut logits);
         } else {
             let rows = logits.par_chunks_exact_mut(n_symbols.max(1)).map(Mutex::new).collect::<Vec<_>>();
             self.logits_of_rows(|row, logits| lock(&rows[row]).copy_from_slice(logits));
@@ -344,7 +344,7 @@ impl Pass<'_> {
         panels.with_max_len(1).enumerate().for_each(|(panel, (x, qkv))| {
             let n_rows = x.len() / d;
             let scratch = &mut *lock(this_thread(self.threads));
-            let PanelScratch { normed, q, attended, projected, activated, attention, .. } = scratch;
+            let PanelScratch { normed, q, attended, activated, attention, .. } = scratch;
             let q_len = self.config.attention.q_len();
             attended.resize(n_rows * q_len, 0.0);
             let first_row = panel * panel_rows;
@@ -356,21 +356,18 @@ impl Pass<'_> {
             self.kernels.quantise_rows(attended, q_len, q);
             self.kernels.linear(&layer.attention_out, q, Store::Add, x);
             self.feed_forward_input(layer, x, normed, q);
-            projected.resize(n_rows * layer.ffn_up.n_outputs(), 0.0);
-            self.kernels.linear(&layer.ffn_up, q, Store::Replace, projected);
-            self.activate(projected, activated, q);
-            self.kernels.linear(&layer.down, q, Store::Add, x);
+            self.kernels.linear_activated(&layer.ffn_up, self.activation(), q, self.config.d_ffn, activated);
+            self.kernels.linear(&layer.down, activated, Store::Add, x);
         });
     }
 
     /// One layer of a batch of few rows.
     fn narrow_layer(&self, layer: &Layer, index: usize, sequences: &mut [Vec<KvCache>], buffers: &mut Buffers) {
-        let Buffers { x, qkv, split, narrow: PanelScratch { normed, q, attended, projected, activated, .. }, .. } =
-            buffers;
+        let Buffers { x, qkv, narrow: PanelScratch { normed, q, attended, activated, .. }, .. } = buffers;
         let (q_len, qkv_len) = (self.config.attention.q_len(), self.qkv_len());
         let n_rows = x.len() / self.config.d_model;
         self.attention_input(layer, x, normed, q);
-        self.kernels.linear_split(&layer.qkv, q, Store::Replace, split, qkv);
+        self.kernels.linear_split(&layer.qkv, q, Store::Replace, qkv);
         self.prepare_heads(layer, 0, qkv);
         self.store(index, sequences, qkv);
         let sequences = &*sequences;
@@ -387,12 +384,10 @@ impl Pass<'_> {
             self.attend(&sequences[run.sequence][index], run, &qkv[run.rows.start * qkv_len..], attention, out);
         });
         self.kernels.quantise_rows(attended, q_len, q);
-        self.kernels.linear_split(&layer.attention_out, q, Store::Add, split, x);
+        self.kernels.linear_split(&layer.attention_out, q, Store::Add, x);
         self.feed_forward_input(layer, x, normed, q);
-        projected.resize(n_rows * layer.ffn_up.n_outputs(), 0.0);
-        self.kernels.linear_split(&layer.ffn_up, q, Store::Replace, split, projected);
-        self.activate(projected, activated, q);
-        self.kernels.linear_split(&layer.down, q, Store::Add, split, x);
+        self.kernels.linear_activated_split(&layer.ffn_up, self.activation(), q, self.config.d_ffn, activated);
+        self.kernels.linear_split(&layer.down, activated, Store::Add, x);
     }
 
     /// The quantised input of the query, key and value projections.
@@ -407,19 +402,11 @@ impl Pass<'_> {
         self.kernels.quantise_rows(normed, self.config.d_model, q);
     }
 
-    /// The quantised input of the down projection.
-    fn activate(&self, projected: &[f32], activated: &mut Vec<f32>, q: &mut QuantRows) {
+    fn activation(&self) -> Activation {
         match self.config.feed_forward {
-            FeedForward::SwiGlu => {
-                activated.resize(projected.len() / 2, 0.0);
-                self.kernels.silu_mul(projected, self.config.d_ffn, activated);
-            }
-            FeedForward::Gelu => {
-                activated.resize(projected.len(), 0.0);
-                self.kernels.gelu_tanh(projected, activated);
-            }
+            FeedForward::SwiGlu => Activation::SiluMul,
+            FeedForward::Gelu => Activation::GeluTanh,
         }
-        self.kernels.quantise_rows(activated, self.config.d_ffn, q);
     }
 
     /// Brings the queries and keys of rows that start at `first_row` of the batch into the form that attention takes:
@@ -459,7 +446,7 @@ impl Pass<'_> {
 
     /// Attention of a run's rows; `qkv` begins with its first row.
     fn attend(&self, cache: &KvCache, run: &Run, qkv: &[f32], scratch: &mut AttentionScratch, out: &mut [f32]) {
-        let scale = 1.0 / (self.config.attention.head_dim as f32).sqrt();
+        let scale = core::f32::consts::LOG2_E / (self.config.attention.head_dim as f32).sqrt();
         let rows = QueryRows { first: run.first, n_rows: run.rows.len(), window: self.config.sliding_window };
         self.kernels.attend(cache, rows, scale, qkv, self.qkv_len(), scratch, out);
     }

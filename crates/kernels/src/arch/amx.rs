@@ -2,7 +2,7 @@
 //! is AVX-512.
 //!
 //! A tile product is exact in i32, as the block's dot products are by definition, so no bit differs. The intrinsics are
-//! not stable in Rust, hence the assembly; it is confined to the configuration of the tiles and `dot_tile`.
+//! not stable in Rust, hence the assembly; it is confined to the configuration of the tiles, `begin` and `store_and_begin`.
 
 use core::arch::asm;
 use core::arch::x86_64::*;
@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 
 use super::avx512::Avx512;
 use crate::product::{Product, TILE_ROWS, WeightBlock, by_rows};
-use crate::quant::{BLOCK, RowBlock};
+use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Batches of fewer rows than this are faster row by row.
@@ -40,8 +40,8 @@ fn may_use_tiles() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
-/// Shapes of the tile registers (palette 1): 0 holds sums (16 rows of 16 i32), 1 rows of activations (16 rows of 32
-/// int8), 2 weights (8 rows of 16 times 4 int8).
+/// Shapes of the tile registers (palette 1): 0 and 1 hold sums (16 rows of 16 i32), 2 and 3 rows of activations (16 rows of
+/// 64 int8), 4 and 5 weights (16 rows of 16 times 4 int8).
 #[repr(C, align(64))]
 struct TileConfig([u8; 64]);
 
@@ -49,10 +49,12 @@ impl TileConfig {
     const VALUE: Self = {
         let mut bytes = [0; 64];
         bytes[0] = 1;
-        // Bytes a row, little-endian u16 from byte 16 on; rows from byte 48 on.
-        (bytes[16], bytes[48]) = (64, TILE_ROWS as u8);
-        (bytes[18], bytes[49]) = (BLOCK as u8, TILE_ROWS as u8);
-        (bytes[20], bytes[50]) = (64, BLOCK as u8 / 4);
+        let mut register = 0;
+        while register < 6 {
+            // Bytes a row, little-endian u16 from byte 16 on; rows from byte 48 on.
+            (bytes[16 + 2 * register], bytes[48 + register]) = (64, 16);
+            register += 1;
+        }
         Self(bytes)
     };
 }
@@ -71,114 +73,175 @@ fn run_with_features<K: Kernel>(simd: Amx, kernel: K) -> K::Output {
 #[repr(C, align(64))]
 struct Sums([[i32; LANES]; TILE_ROWS]);
 
-/// Writes the exact dot products of one block.
+/// Starts on the exact dot products of one block, in register 0.
 ///
 /// # Safety
-/// Tiles must be configured by [`TileConfig::VALUE`]; `rows` must be the first of 16 blocks, each `row_bytes` after the
-/// one before, that lie in one allocation; `weights` must be readable and `sums` writable.
+/// Tiles must be configured by [`TileConfig::VALUE`].
 #[inline(always)]
-unsafe fn dot_tile(rows: *const RowBlock, row_bytes: usize, weights: *const WeightBlock, sums: *mut Sums) {
-    // SAFETY: reads 16 rows of 32 bytes at `rows` and 8 rows of 64 bytes of `weights`; writes 16 rows of 64 bytes, all of
-    // `sums`: the caller's promises.
+unsafe fn begin(rows: &[RowBlock; TILE_ROWS], weights: &WeightBlock) {
+    // SAFETY: reads 16 rows of 64 bytes of both.
     unsafe {
         asm!(
             "tilezero tmm0",
-            "tileloadd tmm1, [{rows} + {row_bytes}]",
-            "tileloadd tmm2, [{weights} + {line}]",
-            "tdpbssd tmm0, tmm1, tmm2",
-            "tilestored [{sums} + {line}], tmm0",
+            "tileloadd tmm2, [{rows} + {line}]",
+            "tileloadd tmm4, [{weights} + {line}]",
+            "tdpbssd tmm0, tmm2, tmm4",
             rows = in(reg) rows,
-            row_bytes = in(reg) row_bytes,
             weights = in(reg) weights,
             line = in(reg) 64usize,
-            sums = in(reg) sums,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _,
-            options(nostack),
+            options(nostack, readonly),
         );
     }
 }
 
-/// The product through tiles, for up to 16 rows; 16 must be there.
+/// Writes the dot products in one register, and starts on the next block's in the other.
+///
+/// The compiler never touches tile registers, so they keep their contents from one call to the next.
+///
+/// # Safety
+/// As [`begin`]; the block before must have been begun with `ODD` the other way round, the first one counting as odd.
+#[inline(always)]
+unsafe fn store_and_begin<const ODD: bool>(
+    sums: &mut MaybeUninit<Sums>,
+    rows: &[RowBlock; TILE_ROWS],
+    weights: &WeightBlock,
+) {
+    // SAFETY: writes 16 rows of 64 bytes, all of `sums`, and reads as `begin`.
+    unsafe {
+        if ODD {
+            asm!(
+                "tilestored [{sums} + {line}], tmm1",
+                "tilezero tmm0",
+                "tileloadd tmm2, [{rows} + {line}]",
+                "tileloadd tmm4, [{weights} + {line}]",
+                "tdpbssd tmm0, tmm2, tmm4",
+                sums = in(reg) sums.as_mut_ptr(),
+                rows = in(reg) rows,
+                weights = in(reg) weights,
+                line = in(reg) 64usize,
+                options(nostack),
+            );
+        } else {
+            asm!(
+                "tilestored [{sums} + {line}], tmm0",
+                "tilezero tmm1",
+                "tileloadd tmm3, [{rows} + {line}]",
+                "tileloadd tmm5, [{weights} + {line}]",
+                "tdpbssd tmm1, tmm3, tmm5",
+                sums = in(reg) sums.as_mut_ptr(),
+                rows = in(reg) rows,
+                weights = in(reg) weights,
+                line = in(reg) 64usize,
+                options(nostack),
+            );
+        }
+    }
+}
+
+/// Which block of which tile of a product: all blocks of a tile, then the next tile's.
+#[derive(Clone, Copy)]
+struct Place {
+    tile: usize,
+    block: usize,
+}
+
+impl Place {
+    /// The one after it; the last one again where there is none.
+    #[inline(always)]
+    fn next(self, product: &Product<'_>) -> Self {
+        let Self { tile, block } = self;
+        if block + 1 < product.n_blocks {
+            Self { tile, block: block + 1 }
+        } else if tile + 1 < product.n_tiles {
+            Self { tile: tile + 1, block: 0 }
+        } else {
+            self
+        }
+    }
+
+    #[inline(always)]
+    fn weights(self, product: &Product<'_>) -> usize {
+        self.tile * product.tile_stride + self.block * product.block_stride
+    }
+}
+
+/// The product through tiles, for up to 16 rows.
+///
+/// Three blocks are at work: one is multiplied while the sums of the one before are stored and those of the one before
+/// that are scaled.
 #[inline(always)]
 fn by_tiles(simd: Amx, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
-    let Product { n_rows, n_blocks, n_tiles, row_stride, tile_stride, block_stride, .. } = *product;
+    let Product { rows, row_scales, n_rows, n_blocks, n_tiles, weights, .. } = *product;
     if n_tiles == 0 || n_rows == 0 {
         return;
     }
-    // What the loads and stores below stay within.
-    let whole = (TILE_ROWS - 1) * row_stride + n_blocks;
-    assert!(n_blocks >= 1 && n_blocks <= row_stride && n_rows <= TILE_ROWS);
-    assert!(product.rows.len() >= whole && product.row_scales.len() >= whole);
-    assert!(out.len() > (n_rows - 1) * out_stride + (n_tiles - 1));
-    let last = (n_tiles - 1) * tile_stride + (n_blocks - 1) * block_stride;
-    assert!(product.weights.len() > last && product.weight_scales.is_none_or(|scales| scales.len() > last));
-    // Two buffers, so that the tiles of the next block are computed while this block's sums are scaled.
-    let mut sums = MaybeUninit::<[Sums; 2]>::uninit();
-    let sums: *mut Sums = sums.as_mut_ptr().cast();
-    let row_bytes = row_stride * size_of::<RowBlock>();
-    // SAFETY: `Amx::run` has configured the tiles, AVX-512 is there (see `Amx`), and all that is read and written was
-    // checked above; each buffer is written before it is read.
-    unsafe {
-        let (rows, weights) = (product.rows.as_ptr(), product.weights.as_ptr());
-        dot_tile(rows, row_bytes, weights, sums);
-        let mut parity = 0;
-        for tile in 0..n_tiles {
-            let mut acc = [_mm512_setzero_ps(); TILE_ROWS];
-            for b in 0..n_blocks {
-                let at = tile * tile_stride + b * block_stride;
-                let (next_b, next_at) = if b + 1 < n_blocks {
-                    (b + 1, at + block_stride)
-                } else {
-                    // The first block of the next tile; of the last tile again, where there is none.
-                    (0, (tile + 1).min(n_tiles - 1) * tile_stride)
-                };
-                dot_tile(rows.add(next_b), row_bytes, weights.add(next_at), sums.add(parity ^ 1));
-                if product.prefetch_blocks > 0 {
-                    simd.prefetch(product.weights, at + product.prefetch_blocks);
-                }
-                add_scaled(product, b, at, sums.add(parity), &mut acc);
-                parity ^= 1;
+    let mut sums = [const { MaybeUninit::<Sums>::uninit() }; 2];
+    let [even, odd] = &mut sums;
+    // SAFETY: `Amx::run` has configured the tiles.
+    unsafe { begin(&rows[0], &weights[0]) };
+    let mut ahead = Place { tile: 0, block: 0 }.next(product);
+    // SAFETY: as above, and the first block counts as even.
+    unsafe { store_and_begin::<false>(even, &rows[ahead.block], &weights[ahead.weights(product)]) };
+    let mut is_odd = false;
+    for tile in 0..n_tiles {
+        let mut acc = [simd.zero(); TILE_ROWS];
+        for b in 0..n_blocks {
+            ahead = ahead.next(product);
+            let (next_rows, next_weights) = (&rows[ahead.block], &weights[ahead.weights(product)]);
+            let at = Place { tile, block: b }.weights(product);
+            if product.prefetch_blocks > 0 {
+                simd.prefetch(weights, at + product.prefetch_blocks);
             }
-            let out = out.as_mut_ptr().add(tile).cast::<f32>();
-            if n_rows == TILE_ROWS {
-                for (r, acc) in acc.iter().enumerate() {
-                    _mm512_storeu_ps(out.add(r * out_stride * LANES), *acc);
+            let w_scales = product.weight_scales.map(|scales| &scales[at]);
+            // SAFETY: the tiles are configured, blocks alternate, and a buffer is scaled after it has been written.
+            unsafe {
+                if is_odd {
+                    store_and_begin::<false>(even, next_rows, next_weights);
+                    add_scaled(odd.assume_init_ref(), &row_scales[b], w_scales, &mut acc);
+                } else {
+                    store_and_begin::<true>(odd, next_rows, next_weights);
+                    add_scaled(even.assume_init_ref(), &row_scales[b], w_scales, &mut acc);
                 }
-            } else {
-                for (r, acc) in acc.iter().enumerate().take(n_rows) {
-                    _mm512_storeu_ps(out.add(r * out_stride * LANES), *acc);
-                }
+            }
+            is_odd = !is_odd;
+        }
+        if n_rows == TILE_ROWS {
+            for (r, acc) in acc.into_iter().enumerate() {
+                simd.store(acc, &mut out[r * out_stride + tile]);
+            }
+        } else {
+            for (r, acc) in acc.into_iter().enumerate().take(n_rows) {
+                simd.store(acc, &mut out[r * out_stride + tile]);
             }
         }
     }
 }
 
-/// acc = fma(dot, scale, acc) for each row, with the sums of block `b` and the weight block at `at`.
+/// acc = fma(dot, scale, acc) for each row, with the sums of a block and its scales.
 ///
 /// # Safety
-/// AVX-512 must be there, `sums` written, `product.row_scales` hold block `b` of 16 rows and the weights' scales `at`.
+/// AVX-512 must be there.
 #[inline(always)]
-unsafe fn add_scaled(product: &Product<'_>, b: usize, at: usize, sums: *const Sums, acc: &mut [__m512; TILE_ROWS]) {
-    // SAFETY: the caller's promises; the loads stay within the 16 rows of `sums`.
+unsafe fn add_scaled(
+    sums: &Sums,
+    x_scales: &[f32; TILE_ROWS],
+    w_scales: Option<&[f32; LANES]>,
+    acc: &mut [__m512; TILE_ROWS],
+) {
+    // SAFETY: the caller's promise; the loads are of 64 bytes that are there.
     unsafe {
-        let sums: *const i32 = sums.cast();
-        let x_scales = product.row_scales.as_ptr().add(b);
-        match product.weight_scales {
-            Some(w_scales) => {
-                let w_scale = _mm512_loadu_ps(w_scales.as_ptr().add(at).cast());
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
-                    let x_scale = _mm512_set1_ps(*x_scales.add(r * product.row_stride));
-                    *acc = _mm512_fmadd_ps(dot, _mm512_mul_ps(w_scale, x_scale), *acc);
-                }
-            }
-            None => {
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.add(r * LANES).cast()));
-                    let x_scale = _mm512_set1_ps(*x_scales.add(r * product.row_stride));
-                    *acc = _mm512_fmadd_ps(dot, x_scale, *acc);
-                }
-            }
+        let w_scales = match w_scales {
+            Some(scales) => Some(_mm512_loadu_ps(scales.as_ptr())),
+            None => None,
+        };
+        for ((acc, sums), &x_scale) in acc.iter_mut().zip(&sums.0).zip(x_scales) {
+            let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.as_ptr().cast()));
+            let x_scale = _mm512_set1_ps(x_scale);
+            let scale = match w_scales {
+                Some(w_scale) => _mm512_mul_ps(w_scale, x_scale),
+                None => x_scale,
+            };
+            *acc = _mm512_fmadd_ps(dot, scale, *acc);
         }
     }
 }
@@ -218,8 +281,8 @@ impl Simd for Amx {
         round(x: __m512) -> __m512;
         exp2_integral(n: __m512) -> __m512;
         select_lt(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512;
-        max_abs_bits(a: __m512, b: __m512) -> u32;
-        to_i8(x: __m512, out: &mut [i8; LANES]);
+        max_abs_bits(x: [__m512; BLOCK_VECTORS]) -> u32;
+        to_i8(x: [__m512; BLOCK_VECTORS], out: &mut [i8; BLOCK]);
         to_u32(x: __m512, out: &mut [u32; LANES]);
     }
 
@@ -239,13 +302,18 @@ impl Simd for Amx {
     }
 
     #[inline(always)]
-    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [__m512; R] {
+    fn block_dots<const T: usize, const R: usize>(
+        self,
+        w: [&WeightBlock; T],
+        x: [&RowBlock; R],
+        bias: [i32; R],
+    ) -> [[__m512; R]; T] {
         self.0.block_dots(w, x, bias)
     }
 
     #[inline(always)]
     fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
-        // Without the blocks' sums there is no way row by row; whole tiles of rows are there then.
+        // Without the blocks' sums there is no way row by row.
         if product.row_bias.is_none() && product.n_blocks > 0 {
             by_tiles(self, product, out, out_stride);
         } else {

@@ -2,8 +2,9 @@
 
 use core::arch::x86_64::*;
 
+use super::four;
 use crate::product::WeightBlock;
-use crate::quant::{BLOCK, RowBlock};
+use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Proof that AVX2 and FMA are there; made only by [`Avx2::detect`].
@@ -121,12 +122,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn max_abs_bits(self, a: Self::F, b: Self::F) -> u32 {
+    fn max_abs_bits(self, x: [Self::F; BLOCK_VECTORS]) -> u32 {
         // SAFETY: the instructions are there (see `Avx2`); the store goes to a local array of 32 bytes.
         unsafe {
             let magnitude = _mm256_set1_epi32(0x7fff_ffff);
             let bits = |x| _mm256_and_si256(_mm256_castps_si256(x), magnitude);
-            let m = _mm256_max_epi32(_mm256_max_epi32(bits(a.0), bits(a.1)), _mm256_max_epi32(bits(b.0), bits(b.1)));
+            let mut m = _mm256_setzero_si256();
+            for x in x {
+                m = _mm256_max_epi32(m, _mm256_max_epi32(bits(x.0), bits(x.1)));
+            }
             let mut lanes = [0u32; 8];
             _mm256_storeu_si256(lanes.as_mut_ptr().cast(), m);
             lanes.into_iter().fold(0, u32::max)
@@ -134,10 +138,18 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn to_i8(self, x: Self::F, out: &mut [i8; LANES]) {
-        let mut lanes = [0.0; LANES];
-        self.store(self.round(x), &mut lanes);
-        *out = lanes.map(|v| v as i8);
+    fn to_i8(self, x: [Self::F; BLOCK_VECTORS], out: &mut [i8; BLOCK]) {
+        let [a, b, c, d] = x;
+        // SAFETY: the instructions are there (see `Avx2`), and `out` is 64 writable bytes.
+        unsafe {
+            for (i, [p, q]) in [[a, b], [c, d]].into_iter().enumerate() {
+                let pack = |x: Pair| _mm256_packs_epi32(_mm256_cvtps_epi32(x.0), _mm256_cvtps_epi32(x.1));
+                // The packs work within halves of a register: groups of four bytes 0 2 4 6, 1 3 5 7 come out.
+                let bytes = _mm256_packs_epi16(pack(p), pack(q));
+                let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+                _mm256_storeu_si256(out.as_mut_ptr().add(32 * i).cast(), bytes);
+            }
+        }
     }
 
     #[inline(always)]
@@ -160,30 +172,38 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], _bias: [i32; R]) -> [Self::F; R] {
+    fn block_dots<const T: usize, const R: usize>(
+        self,
+        w: [&WeightBlock; T],
+        x: [&RowBlock; R],
+        _bias: [i32; R],
+    ) -> [[Self::F; R]; T] {
         // maddubs takes one unsigned factor and saturates at 16 bits: |x| * (w with the sign of x) sums two products of
         // at most 127 * 127, which fits.
         // SAFETY: the instructions are there (see `Avx2`), and `w` holds BLOCK / 4 groups of 64 bytes.
         unsafe {
             let zero = _mm256_setzero_si256();
             let ones = _mm256_set1_epi16(1);
-            let mut dots = [(zero, zero); R];
-            for group in 0..BLOCK / 4 {
-                let at = w.0.as_ptr().add(group * 64);
-                let low = _mm256_loadu_si256(at.cast());
-                let high = _mm256_loadu_si256(at.add(32).cast());
-                for (dot, x) in dots.iter_mut().zip(&x) {
-                    let at = group * 4;
-                    let four =
-                        i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
-                    let x = _mm256_set1_epi32(four);
-                    let magnitude = _mm256_abs_epi8(x);
-                    let half = |w| _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x)), ones);
-                    dot.0 = _mm256_add_epi32(dot.0, half(low));
-                    dot.1 = _mm256_add_epi32(dot.1, half(high));
+            let mut results = [[Pair(_mm256_setzero_ps(), _mm256_setzero_ps()); R]; T];
+            for t in 0..T {
+                let mut dots = [(zero, zero); R];
+                for group in 0..BLOCK / 4 {
+                    let at = w[t].0.as_ptr().add(group * 64);
+                    let low = _mm256_loadu_si256(at.cast());
+                    let high = _mm256_loadu_si256(at.add(32).cast());
+                    for r in 0..R {
+                        let x = _mm256_set1_epi32(four(x[r], group));
+                        let magnitude = _mm256_abs_epi8(x);
+                        let half = |w| _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x)), ones);
+                        dots[r].0 = _mm256_add_epi32(dots[r].0, half(low));
+                        dots[r].1 = _mm256_add_epi32(dots[r].1, half(high));
+                    }
+                }
+                for r in 0..R {
+                    results[t][r] = Pair(_mm256_cvtepi32_ps(dots[r].0), _mm256_cvtepi32_ps(dots[r].1));
                 }
             }
-            dots.map(|dot| Pair(_mm256_cvtepi32_ps(dot.0), _mm256_cvtepi32_ps(dot.1)))
+            results
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use core::arch::x86_64::*;
 
+use super::four;
 use crate::product::WeightBlock;
-use crate::quant::{BLOCK, RowBlock};
+use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Proof that AVX-512 F, BW, DQ, VL and VNNI, AVX2 and FMA are there; made only by [`Avx512::detect`].
@@ -117,19 +118,29 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn max_abs_bits(self, a: Self::F, b: Self::F) -> u32 {
+    fn max_abs_bits(self, x: [Self::F; BLOCK_VECTORS]) -> u32 {
         lanes!({
             let magnitude = _mm512_set1_epi32(0x7fff_ffff);
-            let a = _mm512_and_epi32(_mm512_castps_si512(a), magnitude);
-            let b = _mm512_and_epi32(_mm512_castps_si512(b), magnitude);
-            _mm512_reduce_max_epi32(_mm512_max_epi32(a, b)) as u32
+            let mut max = _mm512_setzero_si512();
+            for x in x {
+                max = _mm512_max_epi32(max, _mm512_and_epi32(_mm512_castps_si512(x), magnitude));
+            }
+            _mm512_reduce_max_epi32(max) as u32
         })
     }
 
     #[inline(always)]
-    fn to_i8(self, x: Self::F, out: &mut [i8; LANES]) {
-        // SAFETY: the instructions are there (see `Avx512`), and `out` is 16 writable bytes.
-        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x))) }
+    fn to_i8(self, x: [Self::F; BLOCK_VECTORS], out: &mut [i8; BLOCK]) {
+        // SAFETY: the instructions are there (see `Avx512`), and `out` is 64 writable bytes.
+        unsafe {
+            let [a, b, c, d] = x;
+            let low = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+            let high = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+            // The packs work within quarters of a register: groups of four bytes 0 4 8 12, 1 5 9 13, ... come out.
+            let bytes = _mm512_packs_epi16(low, high);
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_permutexvar_epi32(order, bytes));
+        }
     }
 
     #[inline(always)]
@@ -150,10 +161,11 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn block_sum(self, x: &RowBlock) -> i32 {
-        // SAFETY: the instructions are there (see `Avx512`), and a block is 32 bytes, aligned.
+        // SAFETY: the instructions are there (see `Avx512`), and a block is 64 bytes, aligned.
         unsafe {
-            let x = _mm256_load_si256(x.0.as_ptr().cast());
-            let sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), x);
+            let x = _mm512_load_si512(x.0.as_ptr().cast());
+            let sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), x);
+            let sums = _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums));
             let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
             let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
             let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b10_11_00_01>(sums));
@@ -162,22 +174,41 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], bias: [i32; R]) -> [Self::F; R] {
+    fn block_dots<const T: usize, const R: usize>(
+        self,
+        w: [&WeightBlock; T],
+        x: [&RowBlock; R],
+        bias: [i32; R],
+    ) -> [[Self::F; R]; T] {
         lanes!({
             let offset = _mm512_set1_epi8(-128);
-            let mut dots: [__m512i; R] = core::array::from_fn(|r| _mm512_set1_epi32(bias[r]));
-            for group in 0..BLOCK / 4 {
-                // SAFETY: `w` holds BLOCK / 4 groups of 64 bytes. vpdpbusd wants one unsigned factor: weight + 128.
-                let w = _mm512_xor_si512(_mm512_load_si512(w.0.as_ptr().add(group * 64).cast()), offset);
-                for (dot, x) in dots.iter_mut().zip(&x) {
-                    let at = group * 4;
-                    let four =
-                        i32::from_ne_bytes([x.0[at] as u8, x.0[at + 1] as u8, x.0[at + 2] as u8, x.0[at + 3] as u8]);
-                    // vpdpbusd does not saturate between its four products: exact.
-                    *dot = _mm512_dpbusd_epi32(*dot, w, _mm512_set1_epi32(four));
+            let mut dots = [[_mm512_setzero_si512(); R]; T];
+            for t in 0..T {
+                for r in 0..R {
+                    dots[t][r] = _mm512_set1_epi32(bias[r]);
                 }
             }
-            dots.map(|dot| _mm512_cvtepi32_ps(dot))
+            for group in 0..BLOCK / 4 {
+                let mut x4 = [_mm512_setzero_si512(); R];
+                for r in 0..R {
+                    x4[r] = _mm512_set1_epi32(four(x[r], group));
+                }
+                for t in 0..T {
+                    // SAFETY: `w` holds BLOCK / 4 groups of 64 bytes. vpdpbusd wants one unsigned factor: weight + 128.
+                    let w = _mm512_xor_si512(_mm512_load_si512(w[t].0.as_ptr().add(group * 64).cast()), offset);
+                    for r in 0..R {
+                        // vpdpbusd does not saturate between its four products: exact.
+                        dots[t][r] = _mm512_dpbusd_epi32(dots[t][r], w, x4[r]);
+                    }
+                }
+            }
+            let mut results = [[_mm512_setzero_ps(); R]; T];
+            for t in 0..T {
+                for r in 0..R {
+                    results[t][r] = _mm512_cvtepi32_ps(dots[t][r]);
+                }
+            }
+            results
         })
     }
 }

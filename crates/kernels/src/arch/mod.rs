@@ -9,6 +9,14 @@ pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
 
+/// Four consecutive values of a block, as the vector instructions take them: multiplied at once.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn four(x: &crate::quant::RowBlock, group: usize) -> i32 {
+    let (groups, _) = x.0.as_chunks::<4>();
+    i32::from_ne_bytes(groups[group].map(|x| x as u8))
+}
+
 /// Fetches block `at` of `weights`, or what lies there, into the first-level cache. SSE, which every x86-64 machine has.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]

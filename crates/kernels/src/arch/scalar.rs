@@ -1,7 +1,7 @@
 //! Plain Rust, for every machine: the definition that the other instruction sets are tested against.
 
 use crate::product::WeightBlock;
-use crate::quant::RowBlock;
+use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// The portable implementation; always available.
@@ -92,13 +92,15 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn max_abs_bits(self, a: Self::F, b: Self::F) -> u32 {
-        a.iter().chain(&b).map(|v| v.to_bits() & 0x7fff_ffff).max().unwrap_or(0)
+    fn max_abs_bits(self, x: [Self::F; BLOCK_VECTORS]) -> u32 {
+        x.as_flattened().iter().map(|v| v.to_bits() & 0x7fff_ffff).max().unwrap_or(0)
     }
 
     #[inline(always)]
-    fn to_i8(self, x: Self::F, out: &mut [i8; LANES]) {
-        *out = core::array::from_fn(|i| x[i].round_ties_even() as i8);
+    fn to_i8(self, x: [Self::F; BLOCK_VECTORS], out: &mut [i8; BLOCK]) {
+        for (out, x) in out.iter_mut().zip(x.as_flattened()) {
+            *out = x.round_ties_even() as i8;
+        }
     }
 
     #[inline(always)]
@@ -112,10 +114,15 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn block_dots<const R: usize>(self, w: &WeightBlock, x: [&RowBlock; R], _bias: [i32; R]) -> [Self::F; R] {
-        core::array::from_fn(|r| {
+    fn block_dots<const T: usize, const R: usize>(
+        self,
+        w: [&WeightBlock; T],
+        x: [&RowBlock; R],
+        _bias: [i32; R],
+    ) -> [[Self::F; R]; T] {
+        w.map(|w| x.map(|x| {
             let mut dots = [0i32; LANES];
-            for (group, x4) in w.0.chunks_exact(4 * LANES).zip(x[r].0.chunks_exact(4)) {
+            for (group, x4) in w.0.chunks_exact(4 * LANES).zip(x.0.chunks_exact(4)) {
                 for (dot, w4) in dots.iter_mut().zip(group.chunks_exact(4)) {
                     for (&w, &x) in w4.iter().zip(x4) {
                         *dot += i32::from(w) * i32::from(x);
@@ -123,6 +130,6 @@ impl Simd for Scalar {
                 }
             }
             dots.map(|dot| dot as f32)
-        })
+        }))
     }
 }
