@@ -4,7 +4,8 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lmgc_kernels::{
-    AttentionScratch, AttentionShape, Kernels, KvCache, PackedLinear, QuantMatrix, QuantRows, QueryRows, Store,
+    Activation, AttentionScratch, AttentionShape, Kernels, KvCache, PackedLinear, QuantMatrix, QuantRows, QueryRows,
+    Store,
 };
 
 fn main() {
@@ -47,6 +48,20 @@ fn linear_576_to_3072<const ROWS: usize>(bencher: Bencher<'_, '_>, isa: &str) {
         .bench_local(|| kernels.linear(&linear, &x, Store::Replace, &mut out));
 }
 
+/// The same with their activation, quantised.
+#[divan::bench(args = instruction_sets(), consts = [1, 16, 64])]
+fn activated_576_to_1536<const ROWS: usize>(bencher: Bencher<'_, '_>, isa: &str) {
+    let kernels = kernels(isa);
+    let (n_inputs, n_cols) = (576, 1536);
+    let part = |seed| QuantMatrix::quantise(n_cols, n_inputs, &values(seed, n_inputs * n_cols));
+    let linear = PackedLinear::interleave(&[&part(1), &part(7)]);
+    let (mut x, mut out) = (QuantRows::default(), QuantRows::default());
+    kernels.quantise_rows(&values(2, ROWS * n_inputs), n_inputs, &mut x);
+    bencher
+        .counter(ItemsCount::new(ROWS * n_inputs * 2 * n_cols))
+        .bench_local(|| kernels.linear_activated(&linear, Activation::SiluMul, &x, n_cols, &mut out));
+}
+
 /// Attention at position 1024: 16 rows of an encoder, one of a decoder.
 #[divan::bench(args = instruction_sets(), consts = [1, 16])]
 fn attention_at_1024<const ROWS: usize>(bencher: Bencher<'_, '_>, isa: &str) {
@@ -65,18 +80,16 @@ fn attention_at_1024<const ROWS: usize>(bencher: Bencher<'_, '_>, isa: &str) {
         .bench_local(|| kernels.attend(&cache, positions, 0.125, &rows, stride, &mut scratch, &mut out));
 }
 
-/// Norm, activation and quantisation of 64 rows; items are values.
+/// Norm and quantisation of 64 rows; items are values.
 #[divan::bench(args = instruction_sets())]
 fn element_wise(bencher: Bencher<'_, '_>, isa: &str) {
     let kernels = kernels(isa);
-    let (n_rows, d_model, d_ffn) = (64, 576, 1536);
-    let (x, weight, gate_up) = (values(4, n_rows * d_model), values(5, d_model), values(6, n_rows * 2 * d_ffn));
-    let (mut normed, mut activated) = (vec![0.0; x.len()], vec![0.0; n_rows * d_ffn]);
+    let (n_rows, d_model) = (64, 576);
+    let (x, weight) = (values(4, n_rows * d_model), values(5, d_model));
+    let mut normed = vec![0.0; x.len()];
     let mut q = QuantRows::default();
-    bencher.counter(ItemsCount::new(n_rows * (d_model + d_ffn))).bench_local(|| {
+    bencher.counter(ItemsCount::new(x.len())).bench_local(|| {
         kernels.rms_norm(&x, &weight, 1e-5, &mut normed);
         kernels.quantise_rows(&normed, d_model, &mut q);
-        kernels.silu_mul(&gate_up, d_ffn, &mut activated);
-        kernels.quantise_rows(&activated, d_ffn, &mut q);
     });
 }

@@ -76,7 +76,8 @@ enum Token {
     Amx(Amx),
 }
 
-/// The kernels of one instruction set. All of them work on the calling thread, but for [`Kernels::linear_split`].
+/// The kernels of one instruction set. All of them work on the calling thread, but for [`Kernels::linear_split`]
+/// and [`Kernels::linear_activated_split`].
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels(Token);
 

@@ -169,9 +169,8 @@ impl PackedLinear {
 /// Which row of which matrix is an output of interleaved matrices of `n_rows` rows each; `None` for padding.
 fn interleaved(n_rows: usize, n_matrices: usize) -> impl Iterator<Item = Option<(usize, usize)>> {
     (0..n_rows).step_by(BLOCK).flat_map(move |first| {
-        (0..n_matrices).flat_map(move |matrix| {
-            (first..first + BLOCK).map(move |row| (row < n_rows).then_some((matrix, row)))
-        })
+        (0..n_matrices)
+            .flat_map(move |matrix| (first..first + BLOCK).map(move |row| (row < n_rows).then_some((matrix, row))))
     })
 }
 
@@ -276,6 +275,63 @@ impl Kernel for ActivatedColumns<'_, '_> {
                     };
                 }
                 column.set(simd, row, activated);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::scalar::Scalar;
+    use crate::quant::load_block;
+
+    /// Values between -2 and 2 that are no pattern.
+    fn values(seed: u32, n: usize) -> Vec<f32> {
+        (0..n as u32).map(|i| ((i + seed).wrapping_mul(2_654_435_769) >> 8) as f32 / (1 << 22) as f32 - 2.0).collect()
+    }
+
+    fn linear(matrix: &QuantMatrix, x: &QuantRows) -> Vec<f32> {
+        let packed = PackedLinear::pack(matrix);
+        let mut out = vec![0.0; x.n_rows() * matrix.rows()];
+        let mut rows: Vec<_> = out.chunks_exact_mut(matrix.rows()).collect();
+        LinearColumns { linear: &packed, x, store: Store::Replace, first_tile: 0, out: &mut rows }.run(Scalar);
+        out
+    }
+
+    #[test]
+    fn activated_layers_are_what_they_are_made_of() {
+        let (n_rows, n_inputs, n_cols) = (18, 70, 100);
+        let gate = QuantMatrix::quantise(n_cols, n_inputs, &values(1, n_cols * n_inputs));
+        let up = QuantMatrix::quantise(n_cols, n_inputs, &values(2, n_cols * n_inputs));
+        let mut x = QuantRows::default();
+        x.resize(Scalar, n_rows, n_inputs);
+        for (row, values) in values(3, n_rows * n_inputs).chunks_exact(n_inputs).enumerate() {
+            x.set_row(Scalar, row, values);
+        }
+        let (gates, ups) = (linear(&gate, &x), linear(&up, &x));
+        for (activation, parts) in [(Activation::SiluMul, vec![&gate, &up]), (Activation::GeluTanh, vec![&up])] {
+            let mut out = QuantRows::default();
+            out.resize(Scalar, n_rows, n_cols);
+            let packed = PackedLinear::interleave(&parts);
+            ActivatedColumns { linear: &packed, x: &x, activation, out: &mut out.columns_mut() }.run(Scalar);
+            let activated = gates.iter().zip(&ups).map(|(&gate, &up)| match activation {
+                Activation::SiluMul => silu(Scalar, Scalar.splat(gate))[0] * up,
+                Activation::GeluTanh => gelu_tanh(Scalar, Scalar.splat(up))[0],
+            });
+            let mut expected = QuantRows::default();
+            expected.resize(Scalar, n_rows, n_cols);
+            for (row, values) in activated.collect::<Vec<_>>().chunks_exact(n_cols).enumerate() {
+                for (block, values) in values.chunks(BLOCK).enumerate() {
+                    expected.set_block(Scalar, row, block, load_block(Scalar, values));
+                }
+            }
+            for row in 0..n_rows {
+                for block in 0..n_cols.div_ceil(BLOCK) {
+                    let (at, lane) = (row / TILE_ROWS * n_cols.div_ceil(BLOCK) + block, row % TILE_ROWS);
+                    assert_eq!(out.q[at][lane].0, expected.q[at][lane].0, "{activation:?}, row {row}");
+                    assert_eq!(out.scales[at][lane], expected.scales[at][lane], "{activation:?}, row {row}");
+                }
             }
         }
     }

@@ -163,6 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn exp2_is_accurate_and_defined_everywhere() {
+        let exp2 = |x| exp2_negative(Scalar, Scalar.splat(x))[0];
+        let mut worst = 0.0f64;
+        for i in 0..126_000 {
+            let x = -i as f32 / 1000.0;
+            worst = worst.max((f64::from(exp2(x)) / f64::from(x).exp2() - 1.0).abs());
+        }
+        assert!(worst < 2e-7, "{worst}");
+        assert_eq!(exp2(0.0), 1.0);
+        assert_eq!(exp2(-3.0), 0.125);
+        assert_eq!(exp2(-126.0), 0.0);
+        assert_eq!(exp2(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp2(f32::NAN), 0.0);
+        assert!(exp2(-125.99).is_normal());
+    }
+
+    #[test]
     fn silu_of_known_values() {
         let silu1 = |x| silu(Scalar, Scalar.splat(x))[0];
         assert_eq!(silu1(0.0), 0.0);

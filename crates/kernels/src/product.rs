@@ -13,8 +13,8 @@ pub const TILE_ROWS: usize = 16;
 
 /// Rows that share one load of the weights where the instruction set has no tiles.
 const ROWS_AT_ONCE: usize = 8;
-/// Tiles that share one load of the rows there.
-const TILES_AT_ONCE: usize = 2;
+/// Up to this many rows, four tiles share one load of the rows there; of more rows, two.
+const FEW_ROWS: usize = 4;
 
 /// One block of weights for 16 outputs: `[input / 4][output][input % 4]`.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,8 @@ pub(crate) fn by_rows<S: Simd>(simd: S, product: &Product<'_>, out: &mut [[f32; 
     let mut tile = 0;
     while tile < product.n_tiles {
         tile += match product.n_tiles - tile {
-            TILES_AT_ONCE.. => some_tiles::<S, TILES_AT_ONCE>(simd, product, tile, out, out_stride),
+            4.. if product.n_rows <= FEW_ROWS => some_tiles::<S, 4>(simd, product, tile, out, out_stride),
+            2.. => some_tiles::<S, 2>(simd, product, tile, out, out_stride),
             _ => some_tiles::<S, 1>(simd, product, tile, out, out_stride),
         };
     }

@@ -71,8 +71,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         x.0.iter().map(|&x| i32::from(x)).sum()
     }
 
-    /// Fetches block `at` of `weights` into the cache; it may lie beyond the slice, and then nothing happens or something
-    /// useless does.
+    /// Fetches block `at` of `weights` into the cache, if there is one.
     #[inline(always)]
     fn prefetch(self, weights: &[WeightBlock], at: usize) {
         let _ = (weights, at);

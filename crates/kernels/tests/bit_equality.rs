@@ -4,8 +4,8 @@ mod common;
 
 use common::{bits, values};
 use lmgc_kernels::{
-    AttentionScratch, AttentionShape, Kernels, KvCache, PackedLinear, QuantMatrix, QuantRows, QueryRows, RopeTable,
-    Scratch, Store,
+    Activation, AttentionScratch, AttentionShape, Kernels, KvCache, PackedLinear, QuantMatrix, QuantRows, QueryRows,
+    RopeTable, Store,
 };
 use proptest::prelude::*;
 
@@ -22,8 +22,29 @@ fn linear_split(kernels: Kernels, w: &PackedLinear, x: &[f32]) -> Vec<u32> {
     let mut rows = QuantRows::default();
     kernels.quantise_rows(x, w.n_inputs(), &mut rows);
     let mut out = vec![0.0; rows.n_rows() * w.n_outputs()];
-    kernels.linear_split(w, &rows, Store::Add, &mut Scratch::default(), &mut out);
+    kernels.linear_split(w, &rows, Store::Add, &mut out);
     bits(&out)
+}
+
+/// What an identity reads from an activated layer's results, on this thread and by the current pool.
+fn activated(kernels: Kernels, activation: Activation, parts: &[&QuantMatrix], x: &[f32]) -> [Vec<u32>; 2] {
+    let (n_cols, n_inputs) = (parts[0].rows(), parts[0].cols());
+    let ones: Vec<f32> = (0..n_cols * n_cols).map(|i| if i % (n_cols + 1) == 0 { 1.0 } else { 0.0 }).collect();
+    let identity = PackedLinear::pack(&QuantMatrix::quantise(n_cols, n_cols, &ones));
+    let biases: Vec<Vec<f32>> = (0..parts.len() as u64).map(|i| values(i + 9, n_cols, false)).collect();
+    let biases: Vec<&[f32]> = biases.iter().map(Vec::as_slice).collect();
+    let w = PackedLinear::interleave(parts).with_interleaved_bias(&biases);
+    let (mut rows, mut out) = (QuantRows::default(), QuantRows::default());
+    kernels.quantise_rows(x, n_inputs, &mut rows);
+    let read = |out: &QuantRows| {
+        let mut read = vec![0.0; out.n_rows() * n_cols];
+        kernels.linear(&identity, out, Store::Replace, &mut read);
+        bits(&read)
+    };
+    kernels.linear_activated(&w, activation, &rows, n_cols, &mut out);
+    let whole = read(&out);
+    kernels.linear_activated_split(&w, activation, &rows, n_cols, &mut out);
+    [whole, read(&out)]
 }
 
 /// Attention over a sequence in pieces of `piece` positions.
@@ -65,7 +86,7 @@ proptest! {
     fn linear_layers(
         n_rows in 1usize..50,
         n_outputs in 1usize..70,
-        n_inputs in 1usize..130,
+        n_inputs in 1usize..200,
         seed in any::<u64>(),
         wild in any::<bool>(),
     ) {
@@ -86,17 +107,39 @@ proptest! {
     }
 
     #[test]
+    fn activated_layers(
+        n_rows in 1usize..50,
+        n_cols in 1usize..150,
+        n_inputs in 1usize..130,
+        seed in any::<u64>(),
+        wild in any::<bool>(),
+    ) {
+        let part = |i| QuantMatrix::quantise(n_cols, n_inputs, &values(seed ^ i, n_cols * n_inputs, wild));
+        let (gate, up) = (part(1), part(2));
+        let x = values(seed ^ 3, n_rows * n_inputs, wild);
+        for (activation, parts) in [(Activation::SiluMul, vec![&gate, &up]), (Activation::GeluTanh, vec![&up])] {
+            let run = |kernels, x| activated(kernels, activation, &parts, x);
+            let [expected, split] = run(Kernels::with_isa(lmgc_kernels::Isa::Scalar).unwrap(), &x);
+            prop_assert_eq!(&split, &expected);
+            for kernels in Kernels::available() {
+                for found in run(kernels, &x) {
+                    prop_assert_eq!(&found, &expected, "{}", kernels.isa());
+                }
+                let alone = run(kernels, &x[..n_inputs]);
+                prop_assert_eq!(&alone[0], &expected[..n_cols], "a row alone, {}", kernels.isa());
+            }
+        }
+    }
+
+    #[test]
     fn element_wise_and_norms(n in 1usize..100, seed in any::<u64>(), wild in any::<bool>()) {
         let run = |kernels: Kernels| {
             let (x, w) = (values(seed, 3 * n, wild), values(seed ^ 2, n, wild));
             let mut norm = vec![0.0; 3 * n];
             kernels.rms_norm(&x, &w, 1e-5, &mut norm);
-            let gate_up = values(seed ^ 3, 2 * 3 * n, wild);
-            let mut gate = vec![0.0; 3 * n];
-            kernels.silu_mul(&gate_up, n, &mut gate);
             let mut weights = vec![0; x.len()];
             kernels.logit_weights(&x, &mut weights);
-            (bits(&norm), bits(&gate), weights)
+            (bits(&norm), weights)
         };
         let expected = run(Kernels::with_isa(lmgc_kernels::Isa::Scalar).unwrap());
         for kernels in Kernels::available() {
@@ -107,7 +150,7 @@ proptest! {
     #[test]
     fn attention_layers(
         (n_kv_heads, group) in (1usize..4, 1usize..4),
-        half_dim in 1usize..40,
+        half_dim in 1usize..70,
         n_positions in 1usize..150,
         window in proptest::option::of(1usize..70),
         piece in 2usize..40,
@@ -168,7 +211,15 @@ fn attention_agrees_with_softmax_in_f64() {
     let q = values(77, 20, false);
     let mut out = vec![0.0; 20];
     let positions = QueryRows { first: n as usize - 1, n_rows: 1, window: None };
-    kernels.attend(&cache, positions, 0.3, &q, 20, &mut AttentionScratch::default(), &mut out);
+    kernels.attend(
+        &cache,
+        positions,
+        0.3 * core::f32::consts::LOG2_E,
+        &q,
+        20,
+        &mut AttentionScratch::default(),
+        &mut out,
+    );
     let scores: Vec<f64> =
         keys.iter().map(|k| 0.3 * k.iter().zip(&q).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()).collect();
     let total: f64 = scores.iter().map(|s| s.exp()).sum();

@@ -34,20 +34,6 @@ proptest! {
     }
 
     #[test]
-    fn gelu(n in 1usize..100, seed in any::<u64>(), wild in any::<bool>()) {
-        let x = values(seed, n, wild);
-        let run = |kernels: Kernels| {
-            let mut out = vec![0.0; x.len()];
-            kernels.gelu_tanh(&x, &mut out);
-            bits(&out)
-        };
-        let expected = run(Kernels::with_isa(Isa::Scalar).unwrap());
-        for kernels in Kernels::available() {
-            prop_assert_eq!(&run(kernels), &expected, "{}", kernels.isa());
-        }
-    }
-
-    #[test]
     fn rotation_by_scaled_tables(half in 1usize..40, position in 0usize..300, seed in any::<u64>()) {
         let scaling = RopeScaling::Llama3 {
             factor: 8.0,

@@ -7,9 +7,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use lmgc_kernels::{
-    Activation, AttentionScratch, Kernels, KvCache, QuantRows, QueryRows, RopeTable, Store, TILE_ROWS,
-};
+use lmgc_kernels::{Activation, AttentionScratch, Kernels, KvCache, QuantRows, QueryRows, RopeTable, Store, TILE_ROWS};
 use rayon::prelude::*;
 
 use crate::model::Layer;

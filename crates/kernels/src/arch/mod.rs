@@ -17,15 +17,16 @@ fn four(x: &crate::quant::RowBlock, group: usize) -> i32 {
     i32::from_ne_bytes(groups[group].map(|x| x as u8))
 }
 
-/// Fetches block `at` of `weights`, or what lies there, into the first-level cache. SSE, which every x86-64 machine has.
+/// Fetches block `at` of `weights`, if there is one, into the first-level cache. SSE, which every x86-64 machine has.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn prefetch(weights: &[crate::product::WeightBlock], at: usize) {
     use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
-    let block = weights.as_ptr().wrapping_add(at).cast::<i8>();
-    for line in 0..size_of::<crate::product::WeightBlock>() / 64 {
-        // SAFETY: a prefetch has no effect but on caches, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(64 * line)) };
+    if let Some(block) = weights.get(at) {
+        for line in block.0.chunks_exact(64) {
+            // SAFETY: a prefetch has no effect but on caches.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr()) };
+        }
     }
 }

@@ -120,16 +120,18 @@ impl Simd for Scalar {
         x: [&RowBlock; R],
         _bias: [i32; R],
     ) -> [[Self::F; R]; T] {
-        w.map(|w| x.map(|x| {
-            let mut dots = [0i32; LANES];
-            for (group, x4) in w.0.chunks_exact(4 * LANES).zip(x.0.chunks_exact(4)) {
-                for (dot, w4) in dots.iter_mut().zip(group.chunks_exact(4)) {
-                    for (&w, &x) in w4.iter().zip(x4) {
-                        *dot += i32::from(w) * i32::from(x);
+        w.map(|w| {
+            x.map(|x| {
+                let mut dots = [0i32; LANES];
+                for (group, x4) in w.0.chunks_exact(4 * LANES).zip(x.0.chunks_exact(4)) {
+                    for (dot, w4) in dots.iter_mut().zip(group.chunks_exact(4)) {
+                        for (&w, &x) in w4.iter().zip(x4) {
+                            *dot += i32::from(w) * i32::from(x);
+                        }
                     }
                 }
-            }
-            dots.map(|dot| dot as f32)
-        }))
+                dots.map(|dot| dot as f32)
+            })
+        })
     }
 }
