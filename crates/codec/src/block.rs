@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, Progress};
+use lmgc_tensors::Dtype;
+
+use crate::{Error, Progress, baselines};
 
 /// The number of a codec in the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,13 +20,54 @@ pub enum CodecId {
     SplitZstd = 2,
     /// One gzip member.
     Gzip = 3,
+    /// One xz stream.
+    Lzma = 4,
+    /// One bzip2 stream.
+    Bzip2 = 5,
+    /// One brotli stream.
+    Brotli = 6,
+    /// Byte planes, then one xz stream.
+    SplitXz = 7,
+    /// Bit planes, then one zstd frame.
+    BitshuffleZstd = 8,
+    /// An 8-bit grey PNG.
+    Png = 9,
+    /// An 8-bit mono FLAC.
+    Flac = 10,
+    /// fpzip, lossless.
+    Fpzip = 11,
+    /// pcodec.
+    Pco = 12,
+    /// Order-0 sign, exponent and leading mantissa bits of floats.
+    Fields0 = 13,
     /// The language-model prior.
     Lm = 16,
 }
 
 impl CodecId {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Raw, Self::Zstd, Self::SplitZstd, Self::Gzip, Self::Lm];
+    pub const ALL: [Self; 15] = [
+        Self::Raw,
+        Self::Zstd,
+        Self::SplitZstd,
+        Self::Gzip,
+        Self::Lzma,
+        Self::Bzip2,
+        Self::Brotli,
+        Self::SplitXz,
+        Self::BitshuffleZstd,
+        Self::Png,
+        Self::Flac,
+        Self::Fpzip,
+        Self::Pco,
+        Self::Fields0,
+        Self::Lm,
+    ];
+
+    /// Whether this program was built with it.
+    pub fn is_built(self) -> bool {
+        self == Self::Lm || baselines::codec(self, baselines::reference_level(self)).is_ok()
+    }
 
     /// The codec of a number.
     ///
@@ -45,6 +88,16 @@ impl fmt::Display for CodecId {
             Self::Zstd => "zstd",
             Self::SplitZstd => "split-zstd",
             Self::Gzip => "gzip",
+            Self::Lzma => "lzma",
+            Self::Bzip2 => "bzip2",
+            Self::Brotli => "brotli",
+            Self::SplitXz => "split-xz",
+            Self::BitshuffleZstd => "bitshuffle-zstd",
+            Self::Png => "png",
+            Self::Flac => "flac",
+            Self::Fpzip => "fpzip",
+            Self::Pco => "pco",
+            Self::Fields0 => "fields0",
             Self::Lm => "lm",
         })
     }
@@ -62,9 +115,9 @@ pub enum CodecName {
 }
 
 impl CodecName {
-    /// All of them.
+    /// All that this program was built with.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::Auto].into_iter().chain(CodecId::ALL.into_iter().map(Self::One))
+        [Self::Auto].into_iter().chain(CodecId::ALL.into_iter().filter(|id| id.is_built()).map(Self::One))
     }
 }
 
@@ -81,6 +134,9 @@ impl FromStr for CodecName {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
+        if let Some(codec) = CodecId::ALL.into_iter().find(|id| !id.is_built() && id.to_string() == name) {
+            return Err(Error::CodecNotBuilt { codec });
+        }
         Self::all().find(|codec| codec.to_string() == name).ok_or_else(|| Error::UnknownName {
             what: "codec",
             name: name.to_owned(),
@@ -89,15 +145,61 @@ impl FromStr for CodecName {
     }
 }
 
+/// A tensor's part of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The whole tensor's shape, slowest dimension first.
+    pub shape: &'a [u64],
+    /// Where the part starts in the tensor, in bytes.
+    pub start: u64,
+    /// Bytes of the part.
+    pub len: usize,
+}
+
+/// What a block's bytes are. Encoder and decoder see the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// Element type of all pieces; [`Dtype::U8`] for bytes of no known type.
+    pub dtype: Dtype,
+    /// The tensors whose bytes make up the block, in order; empty for bytes of no tensor. Where there are pieces, their
+    /// lengths add up to the block's.
+    pub pieces: &'a [Piece<'a>],
+}
+
+impl Place<'static> {
+    /// Bytes of which nothing is known.
+    pub const UNKNOWN: Self = Self { dtype: Dtype::U8, pieces: &[] };
+}
+
+impl Place<'_> {
+    /// Bytes of one element, 1 where that is unknown.
+    pub fn element_bytes(&self) -> usize {
+        self.dtype.size_bytes() as usize
+    }
+}
+
 /// One block on its way into a codec.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockInput<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
-    /// Bytes of one element, 1 where that is unknown or mixed.
-    pub element_bytes: usize,
+    /// What they are.
+    pub place: Place<'a>,
     /// Whether the bytes are little-endian u32 token ids of a token data set.
     pub is_token_ids: bool,
+}
+
+/// One block on its way back. Nothing in it can be trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedBlock<'a> {
+    /// The coded bytes.
+    pub payload: &'a [u8],
+    /// Bytes that must come out.
+    pub raw_len: usize,
+    /// Independently decodable lanes in the payload; 0 if the codec has none.
+    pub n_lanes: u16,
+    /// What the block's bytes are, by the file's header.
+    pub place: Place<'a>,
 }
 
 /// One block as a codec has coded it.
@@ -132,7 +234,7 @@ pub trait BlockCodec: Sync {
     ///
     /// # Errors
     /// [`Error::CorruptBlock`] for a payload that no encoder writes.
-    fn decode(&self, payload: &[u8], raw_len: usize, n_lanes: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error>;
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error>;
 
     /// Bytes that a block of this codec should have at most.
     fn block_bytes(&self) -> usize;

@@ -8,11 +8,13 @@ use lmgc_tensors::{Dtype, Layout, find_spans};
 use lmgc_tokens::dataset;
 use rayon::prelude::*;
 
-use crate::baselines::{Auto, Gzip, Raw, SplitZstd, Zstd};
+use crate::baselines::{self, Auto};
 use crate::journal::{Identity, Journal};
 use crate::lm::LmCodec;
 use crate::streams::{Run, StreamMap};
-use crate::{BlockCodec, BlockInput, CodecId, CodecName, EarlierRun, Encoded, Error, Progress, Stage};
+use crate::{
+    BlockCodec, BlockInput, CodecId, CodecName, EarlierRun, Encoded, EncodedBlock, Error, Place, Progress, Stage,
+};
 
 /// Metadata key by which a safetensors file says that it is a token data set, and the name of its token tensor.
 const TOKEN_DATASET: (&str, &str) = (dataset::MARKER_KEY, dataset::IDS_TENSOR);
@@ -46,7 +48,7 @@ impl Level {
         self.0
     }
 
-    fn zstd(self) -> i32 {
+    pub(crate) fn zstd(self) -> i32 {
         [1, 2, 3, 5, 7, 9, 12, 15, 19][usize::from(self.0) - 1]
     }
 }
@@ -166,7 +168,11 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
         let coded = batch
             .par_iter()
             .zip(&inputs)
-            .map(|(block, bytes)| code(codecs.of(block), block, bytes, progress))
+            .map(|(block, bytes)| {
+                let pieces = map.pieces(&header, block.stream, block.stream_offset, block.len);
+                let place = Place { dtype: block.dtype, pieces: &pieces };
+                code(codecs.of(block), BlockInput { bytes, place, is_token_ids: block.is_token_ids }, progress)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if let Some(journal) = journal.as_deref_mut() {
             for (encoded, bytes) in coded.iter().zip(&inputs) {
@@ -193,12 +199,11 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
     })
 }
 
-fn code(codec: &dyn BlockCodec, block: &PlannedBlock, bytes: &[u8], progress: &dyn Progress) -> Result<Encoded, Error> {
-    let input = BlockInput { bytes, element_bytes: block.element_bytes, is_token_ids: block.is_token_ids };
+fn code(codec: &dyn BlockCodec, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
     let encoded = codec.encode(input, progress)?;
     // The container holds payloads of up to twice the bytes; whoever needs more (a language model on noise) stores them.
-    if encoded.payload.len() as u64 > 2 * block.len {
-        return Ok(Encoded { n_tokens: encoded.n_tokens, ..Encoded::plain(CodecId::Raw, bytes.to_vec()) });
+    if encoded.payload.len() > 2 * input.bytes.len() {
+        return Ok(Encoded { n_tokens: encoded.n_tokens, ..Encoded::plain(CodecId::Raw, input.bytes.to_vec()) });
     }
     Ok(encoded)
 }
@@ -252,14 +257,10 @@ struct Codecs<'a> {
 
 impl<'a> Codecs<'a> {
     fn new(options: &CompressOptions<'a>) -> Result<Self, Error> {
-        let level = options.level.zstd();
         let data: Box<dyn BlockCodec + 'a> = match options.codec {
-            CodecName::Auto => Box::new(Auto { level }),
-            CodecName::One(CodecId::Raw) => Box::new(Raw),
-            CodecName::One(CodecId::Zstd) => Box::new(Zstd { level }),
-            CodecName::One(CodecId::SplitZstd) => Box::new(SplitZstd { level }),
-            CodecName::One(CodecId::Gzip) => Box::new(Gzip { level: u32::from(options.level.0) }),
+            CodecName::Auto => Box::new(Auto { level: options.level.zstd() }),
             CodecName::One(CodecId::Lm) => Box::new(Borrowed(options.lm.ok_or(Error::ModelRequired)?)),
+            CodecName::One(id) => baselines::codec(id, baselines::native_level(id, options.level))?,
         };
         let data_is_lm = options.codec == CodecName::One(CodecId::Lm);
         Ok(Self { data, other: Auto { level: SKELETON_ZSTD_LEVEL }, data_is_lm })
@@ -278,8 +279,8 @@ impl BlockCodec for Borrowed<'_> {
         self.0.encode(input, progress)
     }
 
-    fn decode(&self, payload: &[u8], raw_len: usize, n_lanes: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-        self.0.decode(payload, raw_len, n_lanes, progress)
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        self.0.decode(block, progress)
     }
 
     fn block_bytes(&self) -> usize {
@@ -299,7 +300,7 @@ struct PlannedBlock {
     len: u64,
     /// Where its first byte lies in the file.
     file_offset: u64,
-    element_bytes: usize,
+    dtype: Dtype,
     is_token_ids: bool,
     uses_data_codec: bool,
 }
@@ -318,7 +319,7 @@ fn plan(map: &StreamMap, layout: &Layout, codecs: &Codecs<'_>) -> Vec<PlannedBlo
             stream_offset: run.stream_offset,
             len: 0,
             file_offset: run.file_offset,
-            element_bytes: span.map_or(1, |span| span.dtype.size_bytes() as usize),
+            dtype: span.map_or(Dtype::U8, |span| span.dtype),
             is_token_ids,
             uses_data_codec: span.is_some() && (is_token_ids || !(is_token_dataset && codecs.data_is_lm)),
         }
@@ -328,15 +329,13 @@ fn plan(map: &StreamMap, layout: &Layout, codecs: &Codecs<'_>) -> Vec<PlannedBlo
     let mut open: BTreeMap<Stream, usize> = BTreeMap::new();
     for run in map.runs() {
         let kind = kind_of(run);
-        let max_len = match codecs.of(&kind).block_bytes() as u64 {
-            max if kind.element_bytes > 1 => max / kind.element_bytes as u64 * kind.element_bytes as u64,
-            max => max,
-        };
+        let max_len = codecs.of(&kind).block_bytes() as u64;
+        let max_len = max_len - max_len % kind.dtype.size_bytes().max(1);
         let mut done = 0;
         while done < run.len {
             let same_kind = |block: &PlannedBlock| {
-                (block.element_bytes, block.is_token_ids, block.uses_data_codec)
-                    == (kind.element_bytes, kind.is_token_ids, kind.uses_data_codec)
+                (block.dtype, block.is_token_ids, block.uses_data_codec)
+                    == (kind.dtype, kind.is_token_ids, kind.uses_data_codec)
             };
             let at = open.get(&run.stream).copied().filter(|&at| same_kind(&blocks[at]) && blocks[at].len < max_len);
             let at = at.unwrap_or_else(|| {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use lmgc_container::{BlockInfo, Header, ModelRecord, Reader, SeekReader, Stream};
 use lmgc_model::Kernels;
+use lmgc_tensors::Dtype;
 use rayon::prelude::*;
 
-use crate::baselines::{Gzip, Raw, SplitZstd, Zstd};
+use crate::baselines;
 use crate::lm::{DEFAULT_MEMORY_BYTES, LanguageModel, LmCodec, LmSettings};
 use crate::streams::StreamMap;
-use crate::{BlockCodec, CodecId, Error, NoProgress, Progress, Stage};
+use crate::{BlockCodec, CodecId, EncodedBlock, Error, NoProgress, Place, Progress, Stage};
 
 /// Finds the language model that a file was compressed with.
 pub trait ModelSource {
@@ -121,8 +122,9 @@ pub(crate) fn decode_blocks<R: Read>(
 ) -> Result<DecompressReport, Error> {
     let mut reader = Reader::new(input)?;
     let mut decoders = Decoders::new(reader.header())?;
-    let map = StreamMap::new(reader.header());
-    let raw_bytes = reader.header().original_len;
+    let header = reader.header().clone();
+    let map = StreamMap::new(&header);
+    let raw_bytes = header.original_len;
     progress.begin(stage, raw_bytes);
     let mut n_blocks = 0;
     let mut ended = false;
@@ -142,7 +144,7 @@ pub(crate) fn decode_blocks<R: Read>(
         }
         let decoded = batch
             .par_iter()
-            .map(|(info, codec, payload)| decoders.decode(*codec, info, payload, progress))
+            .map(|(info, codec, payload)| decoders.decode(*codec, info, payload, &header, &map, progress))
             .collect::<Result<Vec<_>, _>>()?;
         for ((info, ..), bytes) in batch.iter().zip(&decoded) {
             sink(&map, info, bytes)?;
@@ -170,7 +172,8 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
     models: &dyn ModelSource,
 ) -> Result<u64, Error> {
     let mut reader = SeekReader::open(input)?;
-    let map = StreamMap::new(reader.header());
+    let header = reader.header().clone();
+    let map = StreamMap::new(&header);
     let found = reader.header().tensors.iter().position(|tensor| tensor.name == name);
     let wanted = found.ok_or_else(|| Error::NoSuchTensor { name: name.to_owned() })?;
     let mut decoders = Decoders::new(reader.header())?;
@@ -185,7 +188,7 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
         let payload = reader.read_block(&info)?;
         let codec = CodecId::from_number(info.codec)?;
         decoders.prepare(codec, models)?;
-        let bytes = decoders.decode(codec, &info, &payload, &NoProgress)?;
+        let bytes = decoders.decode(codec, &info, &payload, &header, &map, &NoProgress)?;
         let from = start.saturating_sub(info.stream_offset) as usize;
         let to = (end.min(block_end) - info.stream_offset) as usize;
         output.write_all(&bytes[from..to])?;
@@ -232,19 +235,35 @@ impl Decoders {
         codec: CodecId,
         info: &BlockInfo,
         payload: &[u8],
+        header: &Header,
+        map: &StreamMap,
         progress: &dyn Progress,
     ) -> Result<Vec<u8>, Error> {
+        let baseline;
         let codec: &dyn BlockCodec = match codec {
-            CodecId::Raw => &Raw,
-            CodecId::Zstd => &Zstd { level: 1 },
-            CodecId::SplitZstd => &SplitZstd { level: 1 },
-            CodecId::Gzip => &Gzip { level: 1 },
             CodecId::Lm => self.lm.as_ref().ok_or_else(|| Error::corrupt_block("an lm block without a model"))?,
+            // Payloads say all that a decoder needs; levels are for encoders.
+            id => {
+                baseline = baselines::codec(id, baselines::reference_level(id))?;
+                &*baseline
+            }
         };
         let raw_len = usize::try_from(info.raw_len)
             .map_err(|_| Error::corrupt_block("a block is larger than this machine's memory"))?;
-        let bytes = codec.decode(payload, raw_len, info.n_lanes, progress)?;
+        let pieces = map.pieces(header, info.stream, info.stream_offset, info.raw_len);
+        let place = Place { dtype: dtype(header, map, info), pieces: &pieces };
+        let bytes = codec.decode(EncodedBlock { payload, raw_len, n_lanes: info.n_lanes, place }, progress)?;
         debug_assert_eq!(bytes.len(), raw_len, "codecs check the length");
         Ok(bytes)
+    }
+}
+
+/// The type of a block's elements. All pieces have the same, or an encoder would have begun another block.
+fn dtype(header: &Header, map: &StreamMap, info: &BlockInfo) -> Dtype {
+    let tensors = map.slice(info.stream, info.stream_offset, info.raw_len).filter_map(|run| run.tensor);
+    let mut dtypes = tensors.filter_map(|tensor| header.tensors.get(tensor)).map(|tensor| tensor.dtype.parse());
+    match dtypes.next() {
+        Some(Ok(first)) if dtypes.all(|dtype| dtype.as_ref().ok() == Some(&first)) => first,
+        _ => Dtype::U8,
     }
 }

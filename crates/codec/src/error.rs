@@ -63,6 +63,14 @@ pub enum Error {
     /// Tokenising failed.
     #[error(transparent)]
     Tokens(#[from] lmgc_tokens::Error),
+    /// A codec that was left out when this program was built.
+    #[error(
+        "this lmgc was built without the codec {codec}: build it with the cargo feature '{codec}', or take another codec"
+    )]
+    CodecNotBuilt {
+        /// The codec.
+        codec: crate::CodecId,
+    },
     /// The file needs another model than the one at hand.
     #[error(
         "the file was compressed with model '{name}' of fingerprint {expected}, but {found_name} has {found}: \

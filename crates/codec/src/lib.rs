@@ -32,7 +32,7 @@ pub mod lm;
 mod progress;
 mod streams;
 
-pub use block::{BlockCodec, BlockInput, CodecId, CodecName, Encoded};
+pub use block::{BlockCodec, BlockInput, CodecId, CodecName, Encoded, EncodedBlock, Piece, Place};
 pub use compress::{CompressOptions, CompressReport, Level, compress};
 pub use decompress::{DecompressReport, ModelSource, NoModels, decompress, verify_against};
 pub use error::Error;

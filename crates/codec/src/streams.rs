@@ -4,7 +4,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use lmgc_container::{Header, Stream};
 
-use crate::Error;
+use crate::{Error, Piece};
 
 /// A run of a stream's bytes that lie together in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,17 @@ impl StreamMap {
                     ..*run
                 }
             })
+    }
+
+    /// The tensors' parts of a stretch of the data stream.
+    pub(crate) fn pieces<'h>(&self, header: &'h Header, stream: Stream, start: u64, len: u64) -> Vec<Piece<'h>> {
+        self.slice(stream, start, len)
+            .filter_map(|run| {
+                let tensor = header.tensors.get(run.tensor?)?;
+                let start = run.file_offset - tensor.offset;
+                Some(Piece { shape: &tensor.shape, start, len: usize::try_from(run.len).ok()? })
+            })
+            .collect()
     }
 
     /// Reads a stretch of a stream from the original file.

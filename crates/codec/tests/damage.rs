@@ -47,24 +47,29 @@ fn every_truncation_and_every_flipped_bit_is_bad_input() {
 /// Payloads whose checksums are right, but which no encoder wrote.
 #[test]
 fn block_decoders_survive_any_payload() {
-    use lmgc_codec::BlockCodec;
     use lmgc_codec::baselines::{Gzip, Raw, SplitZstd, Zstd};
+    use lmgc_codec::{BlockCodec, BlockInput, EncodedBlock, Piece, Place};
+    use lmgc_tensors::Dtype;
     let models = tiny();
     let lm = models.codec(SETTINGS());
     let original = gradient_like(2, 300);
-    let input = lmgc_codec::BlockInput { bytes: &original, element_bytes: 4, is_token_ids: false };
+    let shape = [75];
+    let pieces = [Piece { shape: &shape, start: 0, len: 300 }];
+    let place = Place { dtype: Dtype::F32, pieces: &pieces };
+    let input = BlockInput { bytes: &original, place, is_token_ids: false };
     let codecs: [&dyn BlockCodec; 5] = [&Raw, &Zstd { level: 3 }, &SplitZstd { level: 3 }, &Gzip { level: 6 }, &lm];
     let mut n_refused = 0;
     for codec in codecs {
         let encoded = codec.encode(input, &NoProgress).unwrap();
-        let mut try_decode =
-            |payload: &[u8], raw_len: usize, n_lanes: u16| match codec.decode(payload, raw_len, n_lanes, &NoProgress) {
-                Ok(bytes) => assert_eq!(bytes.len(), raw_len),
-                Err(error) => {
-                    n_refused += 1;
-                    assert!(error.is_bad_input(), "{error}");
-                }
-            };
+        let mut try_decode = |payload: &[u8], raw_len: usize, n_lanes: u16| match codec
+            .decode(EncodedBlock { payload, raw_len, n_lanes, place }, &NoProgress)
+        {
+            Ok(bytes) => assert_eq!(bytes.len(), raw_len),
+            Err(error) => {
+                n_refused += 1;
+                assert!(error.is_bad_input(), "{error}");
+            }
+        };
         for len in 0..encoded.payload.len() {
             try_decode(&encoded.payload[..len], original.len(), encoded.n_lanes);
         }

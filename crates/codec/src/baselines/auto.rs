@@ -1,5 +1,5 @@
 use super::{Raw, SplitZstd, Zstd};
-use crate::{BlockCodec, BlockInput, Encoded, Error, NoProgress, Progress};
+use crate::{BlockCodec, BlockInput, Encoded, EncodedBlock, Error, NoProgress, Progress};
 
 /// The smallest of raw, zstd and split-zstd, measured for each block.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ impl BlockCodec for Auto {
         Ok(best)
     }
 
-    fn decode(&self, _: &[u8], _: usize, _: u16, _: &dyn Progress) -> Result<Vec<u8>, Error> {
+    fn decode(&self, _: EncodedBlock<'_>, _: &dyn Progress) -> Result<Vec<u8>, Error> {
         Err(Error::corrupt_block("auto names no codec of its own"))
     }
 

@@ -4,7 +4,7 @@ use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::{BlockCodec, BlockInput, CodecId, Encoded, Error, Progress};
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// One gzip member (RFC 1952) a block.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,8 @@ impl BlockCodec for Gzip {
         Ok(Encoded::plain(CodecId::Gzip, payload))
     }
 
-    fn decode(&self, payload: &[u8], raw_len: usize, _: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { payload, raw_len, .. } = block;
         let mut bytes = Vec::new();
         GzDecoder::new(payload)
             .take(raw_len as u64 + 1)

@@ -1,4 +1,7 @@
-//! General-purpose codecs, by the libraries that define them.
+//! General-purpose codecs, by the libraries that define them, and plain yardsticks.
+//!
+//! Each is a cargo feature, on by default, but for those that `auto` and the file format itself need. A payload says all
+//! that its decoder needs, so that a level is a matter of the encoder alone.
 
 mod auto;
 mod gzip;
@@ -12,5 +15,73 @@ pub use raw::Raw;
 pub use split_zstd::SplitZstd;
 pub use zstd::Zstd;
 
+use std::ops::RangeInclusive;
+
+use crate::{BlockCodec, CodecId, Error, Level};
+
 /// Bytes of a block: large enough for the libraries' windows, small enough for several to be in memory.
 pub(crate) const BLOCK_BYTES: usize = 8 << 20;
+
+/// A baseline at one of its own levels (see [`levels`]).
+///
+/// # Errors
+/// [`Error::CodecNotBuilt`] for one that this program was built without, and for [`CodecId::Lm`], which is no baseline.
+pub fn codec(id: CodecId, level: i32) -> Result<Box<dyn BlockCodec>, Error> {
+    Ok(match id {
+        CodecId::Raw => Box::new(Raw),
+        CodecId::Zstd => Box::new(Zstd { level }),
+        CodecId::SplitZstd => Box::new(SplitZstd { level }),
+        CodecId::Gzip => Box::new(Gzip { level: level.unsigned_abs() }),
+        other => return Err(Error::CodecNotBuilt { codec: other }),
+    })
+}
+
+/// The levels that a codec itself knows; `None` where it has none.
+pub fn levels(id: CodecId) -> Option<RangeInclusive<i32>> {
+    match id {
+        CodecId::Zstd | CodecId::SplitZstd | CodecId::BitshuffleZstd => Some(1..=22),
+        CodecId::Gzip | CodecId::Bzip2 => Some(1..=9),
+        CodecId::Lzma | CodecId::SplitXz => Some(0..=9),
+        CodecId::Brotli => Some(0..=11),
+        CodecId::Pco => Some(0..=12),
+        _ => None,
+    }
+}
+
+/// The level at which a codec is compared: LM-GC's for LM-GC's baselines, the strongest usual one for the others.
+pub fn reference_level(id: CodecId) -> i32 {
+    match id {
+        CodecId::Zstd | CodecId::SplitZstd | CodecId::BitshuffleZstd => 19,
+        CodecId::Gzip | CodecId::Bzip2 => 9,
+        CodecId::Lzma | CodecId::SplitXz => 6,
+        CodecId::Brotli => 11,
+        CodecId::Pco => 12,
+        _ => 0,
+    }
+}
+
+/// A codec's own level for one of ours.
+pub fn native_level(id: CodecId, level: Level) -> i32 {
+    let level_number = i32::from(level.get());
+    match id {
+        CodecId::Zstd | CodecId::SplitZstd | CodecId::BitshuffleZstd => level.zstd(),
+        CodecId::Brotli => (level_number * 11 + 4) / 9,
+        CodecId::Pco => [1, 3, 5, 7, 8, 9, 10, 11, 12][usize::from(level.get()) - 1],
+        _ => level_number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_in_range() {
+        for id in CodecId::ALL {
+            let Some(range) = levels(id) else { continue };
+            assert!(range.contains(&reference_level(id)), "{id}");
+            let native: Vec<i32> = (1..=9).filter_map(Level::new).map(|level| native_level(id, level)).collect();
+            assert!(native.iter().all(|level| range.contains(level)) && native.is_sorted(), "{id}: {native:?}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-use crate::{BlockCodec, BlockInput, CodecId, Encoded, Error, Progress};
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// Bytes as they are.
 #[derive(Clone, Copy, Debug)]
@@ -10,7 +10,8 @@ impl BlockCodec for Raw {
         Ok(Encoded::plain(CodecId::Raw, input.bytes.to_vec()))
     }
 
-    fn decode(&self, payload: &[u8], raw_len: usize, _: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { payload, raw_len, .. } = block;
         if payload.len() != raw_len {
             return Err(Error::corrupt_block(format!("{} stored bytes for a block of {raw_len}", payload.len())));
         }

@@ -1,5 +1,5 @@
 use super::zstd::{Zstd, unpack};
-use crate::{BlockCodec, BlockInput, CodecId, Encoded, Error, Progress};
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// Byte planes (all first bytes of the elements, all second bytes, ...), then zstd.
 ///
@@ -41,14 +41,18 @@ fn join(planes: &[u8], element_bytes: usize) -> Vec<u8> {
 impl BlockCodec for SplitZstd {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
         // Bytes of unknown type are most often f32.
-        let element_bytes = if input.element_bytes == 1 { 4 } else { input.element_bytes.min(MAX_ELEMENT_BYTES) };
+        let element_bytes = match input.place.element_bytes() {
+            1 => 4,
+            n => n.min(MAX_ELEMENT_BYTES),
+        };
         let mut payload = vec![element_bytes as u8];
         payload.extend(Zstd { level: self.level }.pack(&split(input.bytes, element_bytes))?);
         progress.advance(input.bytes.len() as u64);
         Ok(Encoded::plain(CodecId::SplitZstd, payload))
     }
 
-    fn decode(&self, payload: &[u8], raw_len: usize, _: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { payload, raw_len, .. } = block;
         let (&element_bytes, frame) =
             payload.split_first().ok_or_else(|| Error::corrupt_block("split-zstd payload is empty"))?;
         let element_bytes = usize::from(element_bytes);

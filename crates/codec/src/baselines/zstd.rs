@@ -1,6 +1,6 @@
 use std::io::Read;
 
-use crate::{BlockCodec, BlockInput, CodecId, Encoded, Error, Progress};
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// One zstd frame (RFC 8878) a block, without zstd's own checksum: the container has its own.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,8 @@ impl BlockCodec for Zstd {
         Ok(Encoded::plain(CodecId::Zstd, payload))
     }
 
-    fn decode(&self, payload: &[u8], raw_len: usize, _: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { payload, raw_len, .. } = block;
         let bytes = unpack(payload, raw_len)?;
         progress.advance(raw_len as u64);
         Ok(bytes)

@@ -14,7 +14,7 @@ use super::settings::MIN_WINDOW_TOKENS;
 use super::windows::{Coder, Windows};
 use super::{LanguageModel, LmSettings, Mask};
 use crate::progress::Share;
-use crate::{BlockCodec, BlockInput, CodecId, Encoded, Error, Progress};
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// Bytes of a block: some 270 windows of 2048 tokens, enough to fill the lanes.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -220,7 +220,8 @@ impl BlockCodec for LmCodec {
         })
     }
 
-    fn decode(&self, payload: &[u8], raw_len: usize, n_lanes: u16, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { payload, raw_len, n_lanes, .. } = block;
         let payload = Payload::parse(payload, n_lanes)?;
         let plausible = match payload.source {
             Source::TokenIds => raw_len.is_multiple_of(4) && payload.n_tokens == raw_len / 4,
