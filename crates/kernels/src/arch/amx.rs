@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 use super::avx512::Avx512;
-use crate::product::{Product, TILE_ROWS, WeightBlock, by_rows};
+use crate::product::{Product, TILE_ROWS, WeightBlock};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -169,7 +169,8 @@ impl Place {
 ///
 /// Three blocks are at work: one is multiplied while the sums of the one before are stored and those of the one before
 /// that are scaled.
-#[inline(always)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[inline(never)]
 fn by_tiles(simd: Amx, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
     let Product { rows, row_scales, n_rows, n_blocks, n_tiles, weights, .. } = *product;
     if n_tiles == 0 || n_rows == 0 {
@@ -315,9 +316,10 @@ impl Simd for Amx {
     fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
         // Without the blocks' sums there is no way row by row.
         if product.row_bias.is_none() && product.n_blocks > 0 {
-            by_tiles(self, product, out, out_stride);
+            // SAFETY: an `Amx` exists only where `detect` found every feature that the function enables.
+            unsafe { by_tiles(self, product, out, out_stride) };
         } else {
-            by_rows(self, product, out, out_stride);
+            self.0.product(product, out, out_stride);
         }
     }
 }

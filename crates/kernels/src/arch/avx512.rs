@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::four;
-use crate::product::WeightBlock;
+use crate::product::{Product, WeightBlock, by_rows};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -28,6 +28,13 @@ impl Avx512 {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 fn run_with_features<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
+}
+
+/// Compiled once and called, since inlining it wherever a product is wanted takes long to compile and gains nothing.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[inline(never)]
+fn product_by_rows(simd: Avx512, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+    by_rows(simd, product, out, out_stride);
 }
 
 /// Wraps intrinsics without memory operands.
@@ -157,6 +164,12 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn wants_bias(self, _n_rows: usize) -> bool {
         true
+    }
+
+    #[inline(always)]
+    fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+        // SAFETY: an `Avx512` exists only where `detect` found every feature that the function enables.
+        unsafe { product_by_rows(self, product, out, out_stride) }
     }
 
     #[inline(always)]
