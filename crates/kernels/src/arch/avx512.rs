@@ -187,6 +187,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "a closure may be compiled apart, without these instructions")]
     fn block_dots<const T: usize, const R: usize>(
         self,
         w: [&WeightBlock; T],
