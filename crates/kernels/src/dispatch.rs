@@ -262,9 +262,9 @@ impl Kernels {
         self.run(Append { cache, n_rows, keys, values, stride });
     }
 
-    /// Causal attention of some rows' query heads over `cache`: scores are products of query and key times `scale`, and weights powers of two of them. So `scale`
-    /// is log2(e) / sqrt(head_dim) for the softmax of the literature. Row r of `q` is
-    /// `[n_heads][head_dim]` at `r * stride`; `out` is `[rows][n_heads * head_dim]`.
+    /// Causal attention of some rows' query heads over `cache`. Scores are products of query and key times `scale`, and
+    /// weights powers of two of them: `scale` is log2(e) / sqrt(head_dim) for the softmax of the literature. Row r of `q`
+    /// is `[n_heads][head_dim]` at `r * stride`; `out` is `[rows][n_heads * head_dim]`.
     ///
     /// # Panics
     /// If the cache does not hold the positions, or a length does not fit its shape.

@@ -79,7 +79,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// The product of some rows and tiles, as module `product` defines it. Row r of tile t goes to
     /// `out[r * out_stride + t]`.
-    #[inline(always)]
     fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
         by_rows(self, product, out, out_stride);
     }

@@ -18,7 +18,7 @@ const STEPS: usize = 4;
 /// Places of the window where decoding is measured: the middles of its quarters.
 const PLACES: usize = 4;
 /// Tokens that go through the model at once.
-const ROWS_AT_ONCE: usize = 512;
+const ROWS_AT_ONCE: usize = 1024;
 
 /// One measurement: seconds of each round.
 struct Measured {

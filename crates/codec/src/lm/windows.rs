@@ -14,7 +14,7 @@ pub(crate) const MAX_LANES: usize = 32;
 /// Tokens that a lane should have at least, so that its stream's end (some 5 bytes) costs little.
 const MIN_TOKENS_A_LANE: usize = 2000;
 /// Tokens that go through the model at once when encoding; bounds the memory for activations.
-const ROWS_AT_ONCE: usize = 512;
+const ROWS_AT_ONCE: usize = 1024;
 /// Logits that one task turns into weights at least.
 const MIN_LOGITS_A_TASK: usize = 1 << 12;
 

@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 use super::avx512::Avx512;
-use crate::product::{Product, TILE_ROWS, WeightBlock, by_rows};
+use crate::product::{Product, TILE_ROWS, WeightBlock};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -169,9 +169,10 @@ impl Place {
 ///
 /// Three blocks are at work: one is multiplied while the sums of the one before are stored and those of the one before
 /// that are scaled.
-#[inline(always)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[inline(never)]
 fn by_tiles(simd: Amx, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
-    let Product { rows, row_scales, n_rows, n_blocks, n_tiles, weights, .. } = *product;
+    let Product { rows, row_scales, n_rows, n_tiles, weights, .. } = *product;
     if n_tiles == 0 || n_rows == 0 {
         return;
     }
@@ -185,7 +186,7 @@ fn by_tiles(simd: Amx, product: &Product<'_>, out: &mut [[f32; LANES]], out_stri
     let mut is_odd = false;
     for tile in 0..n_tiles {
         let mut acc = [simd.zero(); TILE_ROWS];
-        for b in 0..n_blocks {
+        for (b, x_scales) in row_scales.iter().enumerate() {
             ahead = ahead.next(product);
             let (next_rows, next_weights) = (&rows[ahead.block], &weights[ahead.weights(product)]);
             let at = Place { tile, block: b }.weights(product);
@@ -197,10 +198,10 @@ fn by_tiles(simd: Amx, product: &Product<'_>, out: &mut [[f32; LANES]], out_stri
             unsafe {
                 if is_odd {
                     store_and_begin::<false>(even, next_rows, next_weights);
-                    add_scaled(odd.assume_init_ref(), &row_scales[b], w_scales, &mut acc);
+                    add_scaled(odd.assume_init_ref(), x_scales, w_scales, &mut acc);
                 } else {
                     store_and_begin::<true>(odd, next_rows, next_weights);
-                    add_scaled(even.assume_init_ref(), &row_scales[b], w_scales, &mut acc);
+                    add_scaled(even.assume_init_ref(), x_scales, w_scales, &mut acc);
                 }
             }
             is_odd = !is_odd;
@@ -230,15 +231,11 @@ unsafe fn add_scaled(
 ) {
     // SAFETY: the caller's promise; the loads are of 64 bytes that are there.
     unsafe {
-        let w_scales = match w_scales {
-            Some(scales) => Some(_mm512_loadu_ps(scales.as_ptr())),
-            None => None,
-        };
         for ((acc, sums), &x_scale) in acc.iter_mut().zip(&sums.0).zip(x_scales) {
             let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums.as_ptr().cast()));
             let x_scale = _mm512_set1_ps(x_scale);
             let scale = match w_scales {
-                Some(w_scale) => _mm512_mul_ps(w_scale, x_scale),
+                Some(w_scales) => _mm512_mul_ps(_mm512_loadu_ps(w_scales.as_ptr()), x_scale),
                 None => x_scale,
             };
             *acc = _mm512_fmadd_ps(dot, scale, *acc);
@@ -315,9 +312,10 @@ impl Simd for Amx {
     fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
         // Without the blocks' sums there is no way row by row.
         if product.row_bias.is_none() && product.n_blocks > 0 {
-            by_tiles(self, product, out, out_stride);
+            // SAFETY: an `Amx` exists only where `detect` found every feature that the function enables.
+            unsafe { by_tiles(self, product, out, out_stride) };
         } else {
-            by_rows(self, product, out, out_stride);
+            self.0.product(product, out, out_stride);
         }
     }
 }

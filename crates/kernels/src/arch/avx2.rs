@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::four;
-use crate::product::WeightBlock;
+use crate::product::{Product, WeightBlock, by_rows};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -21,6 +21,13 @@ impl Avx2 {
 #[target_feature(enable = "avx2,fma")]
 fn run_with_features<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
     kernel.run(simd)
+}
+
+/// Compiled once and called, since inlining it wherever a product is wanted takes long to compile and gains nothing.
+#[target_feature(enable = "avx2,fma")]
+#[inline(never)]
+fn product_by_rows(simd: Avx2, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+    by_rows(simd, product, out, out_stride);
 }
 
 /// Lanes 0-7 and 8-15.
@@ -169,6 +176,12 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn wants_bias(self, _n_rows: usize) -> bool {
         false
+    }
+
+    #[inline(always)]
+    fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+        // SAFETY: an `Avx2` exists only where `detect` found every feature that the function enables.
+        unsafe { product_by_rows(self, product, out, out_stride) }
     }
 
     #[inline(always)]

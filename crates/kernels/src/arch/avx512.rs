@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::four;
-use crate::product::WeightBlock;
+use crate::product::{Product, WeightBlock, by_rows};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -28,6 +28,13 @@ impl Avx512 {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 fn run_with_features<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
+}
+
+/// Compiled once and called, since inlining it wherever a product is wanted takes long to compile and gains nothing.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[inline(never)]
+fn product_by_rows(simd: Avx512, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+    by_rows(simd, product, out, out_stride);
 }
 
 /// Wraps intrinsics without memory operands.
@@ -160,6 +167,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
+        // SAFETY: an `Avx512` exists only where `detect` found every feature that the function enables.
+        unsafe { product_by_rows(self, product, out, out_stride) }
+    }
+
+    #[inline(always)]
     fn block_sum(self, x: &RowBlock) -> i32 {
         // SAFETY: the instructions are there (see `Avx512`), and a block is 64 bytes, aligned.
         unsafe {
@@ -174,6 +187,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "a closure may be compiled apart, without these instructions")]
     fn block_dots<const T: usize, const R: usize>(
         self,
         w: [&WeightBlock; T],
