@@ -197,7 +197,7 @@ pub(crate) struct Compress {
     #[command(flatten)]
     pub(crate) level: LevelFlags,
     /// Codec: auto (the smallest of raw, zstd and split-zstd for each block), lm (a language model), or one of raw,
-    /// zstd, split-zstd, gzip
+    /// zstd, split-zstd, gzip, lzma, bzip2, brotli, split-xz, bitshuffle-zstd, png, flac
     #[arg(long, default_value_t = CodecName::Auto)]
     pub(crate) codec: CodecName,
     /// Language model for codec lm: a name in the model store (`lmgc model list`), a GGUF file or a Hugging Face folder

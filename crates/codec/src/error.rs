@@ -71,6 +71,14 @@ pub enum Error {
         /// The codec.
         codec: crate::CodecId,
     },
+    /// Bytes that a codec has no form for.
+    #[error("codec {codec} cannot hold this: {reason}; take another codec")]
+    CodecRefuses {
+        /// The codec.
+        codec: crate::CodecId,
+        /// Why.
+        reason: String,
+    },
     /// The file needs another model than the one at hand.
     #[error(
         "the file was compressed with model '{name}' of fingerprint {expected}, but {found_name} has {found}: \

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use common::{OneModel, lm_options, pack, unpack};
 use lmgc_codec::lm::{LanguageModel, LmSettings, Mask};
-use lmgc_codec::{CodecId, CodecName, CompressOptions, Error, Level, ModelRecord, ModelSource, NoModels};
+use lmgc_codec::{
+    BlockInput, CodecId, CodecName, CompressOptions, EncodedBlock, Error, Level, ModelRecord, ModelSource, NoModels,
+    NoProgress, Piece, Place, baselines,
+};
 use lmgc_model::Engine;
 use lmgc_serialize::{BytesPerGroup, Format};
 use lmgc_tensors::{Dtype, safetensors};
@@ -55,6 +58,57 @@ fn plain_codecs_on_awkward_inputs() {
                 assert!(unpack(&packed, &NoModels).unwrap() == *original, "{codec} -{level}, {} bytes", original.len());
             }
         }
+    }
+}
+
+/// One block by a baseline and back, at its lowest, reference and highest level; `Err` holds the reason of a refusal.
+fn block_round_trip(id: CodecId, bytes: &[u8], place: Place<'_>) -> Result<(), String> {
+    let reference = baselines::reference_level(id);
+    let levels = baselines::levels(id).map_or(vec![reference], |range| vec![*range.start(), reference, *range.end()]);
+    for level in levels {
+        let codec = baselines::codec(id, level).unwrap();
+        let encoded = match codec.encode(BlockInput { bytes, place, is_token_ids: false }, &NoProgress) {
+            Err(Error::CodecRefuses { codec, reason }) if codec == id => return Err(reason),
+            other => other.unwrap(),
+        };
+        assert_eq!(encoded.codec, id);
+        let block = EncodedBlock { payload: &encoded.payload, raw_len: bytes.len(), n_lanes: encoded.n_lanes, place };
+        let decoded = codec.decode(block, &NoProgress).unwrap();
+        assert!(decoded == bytes, "{id} {level}, {} bytes of {}", bytes.len(), place.dtype);
+    }
+    Ok(())
+}
+
+fn baseline_ids() -> impl Iterator<Item = CodecId> {
+    CodecId::ALL.into_iter().filter(|&id| id != CodecId::Lm && id.is_built())
+}
+
+#[test]
+fn baselines_on_blocks_of_every_type() {
+    for id in baseline_ids() {
+        for dtype in Dtype::ALL {
+            let element_bytes = dtype.size_bytes() as usize;
+            for shape in [vec![], vec![1], vec![35], vec![5, 7], vec![2, 3, 3, 3]] {
+                let n_bytes = shape.iter().product::<u64>() as usize * element_bytes;
+                let pieces = [Piece { shape: &shape, start: 0, len: n_bytes }];
+                for bytes in [gradient_like(12, n_bytes), Random::new(13).bytes(n_bytes), vec![0; n_bytes]] {
+                    block_round_trip(id, &bytes, Place { dtype, pieces: &pieces }).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn baselines_on_blocks_of_any_length() {
+    for id in baseline_ids() {
+        let takes_nothing = matches!(id, CodecId::Png | CodecId::Flac);
+        assert_eq!(block_round_trip(id, &[], Place::UNKNOWN).is_err(), takes_nothing, "{id}");
+        for n in (1..70).chain([4095, 4096, 4097, 8209]) {
+            block_round_trip(id, &gradient_like(n as u64, n), Place::UNKNOWN).unwrap();
+        }
+        block_round_trip(id, &vec![0; 1 << 20], Place::UNKNOWN).unwrap();
+        block_round_trip(id, &Random::new(14).bytes(100_003), Place::UNKNOWN).unwrap();
     }
 }
 

@@ -8,14 +8,13 @@ use serde_json::json;
 
 use crate::args::Common;
 
-/// What codecs make of [`sample`]: the first 16 hexadecimal digits of the file's BLAKE3 hash. gzip's library may find other
-/// bytes in a later version, so its file is only decoded.
-const FROZEN_FILES: [(CodecName, Option<&str>); 5] = [
-    (CodecName::Auto, Some("14490b06d6ba7592")),
-    (CodecName::One(CodecId::Raw), Some("811273ce6266be14")),
-    (CodecName::One(CodecId::Zstd), Some("8f445eef30b558cc")),
-    (CodecName::One(CodecId::SplitZstd), Some("bb0459e66ae97fe1")),
-    (CodecName::One(CodecId::Gzip), None),
+/// What codecs make of [`sample`]: the first 16 hexadecimal digits of the file's BLAKE3 hash. The files of other codecs are
+/// only decoded: their libraries may find other bytes in a later version.
+const FROZEN_FILES: [(CodecName, &str); 4] = [
+    (CodecName::Auto, "14490b06d6ba7592"),
+    (CodecName::One(CodecId::Raw), "811273ce6266be14"),
+    (CodecName::One(CodecId::Zstd), "8f445eef30b558cc"),
+    (CodecName::One(CodecId::SplitZstd), "bb0459e66ae97fe1"),
 ];
 
 /// f32 of many sizes and kinds, by formula.
@@ -43,7 +42,8 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<()> {
         }
     }
     let original = sample();
-    for (codec, frozen) in FROZEN_FILES {
+    for codec in CodecName::all().filter(|&codec| codec != CodecName::One(CodecId::Lm)) {
+        let frozen = FROZEN_FILES.iter().find(|(name, _)| *name == codec).map(|(_, hash)| *hash);
         let mut packed = Vec::new();
         let options = CompressOptions { codec, ..Default::default() };
         compress(&mut Cursor::new(&original), &mut packed, &options, &NoProgress)?;

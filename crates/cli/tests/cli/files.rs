@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lmgc_codec::CodecName;
 use lmgc_testkit::{Random, gradient_like};
 
 use crate::sandbox::{Sandbox, tensor_fixtures};
@@ -42,8 +43,9 @@ fn every_codec_round_trips() {
     let sandbox = Sandbox::new();
     let original = gradient_like(3, 20_001);
     sandbox.write("g", &original);
-    for codec in ["auto", "raw", "zstd", "split-zstd", "gzip"] {
-        sandbox.ok(&["compress", "-f", "g", "--codec", codec]);
+    let codecs = CodecName::all().map(|codec| codec.to_string()).filter(|codec| codec != "lm");
+    for codec in codecs {
+        sandbox.ok(&["compress", "-f", "g", "--codec", &codec]);
         sandbox.ok(&["decompress", "-f", "g.lmgc", "-o", "back"]);
         assert_eq!(sandbox.read("back"), original, "{codec}");
     }

@@ -1,4 +1,4 @@
-use std::io::{Read, Write};
+use std::io::Write;
 
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
@@ -23,16 +23,8 @@ impl BlockCodec for Gzip {
     }
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-        let EncodedBlock { payload, raw_len, .. } = block;
-        let mut bytes = Vec::new();
-        GzDecoder::new(payload)
-            .take(raw_len as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::corrupt_block(format!("gzip: {e}")))?;
-        if bytes.len() != raw_len {
-            return Err(Error::corrupt_block(format!("gzip gives another length than {raw_len} bytes")));
-        }
-        progress.advance(raw_len as u64);
+        let bytes = super::read_block("gzip", GzDecoder::new(block.payload), block.raw_len)?;
+        progress.advance(block.raw_len as u64);
         Ok(bytes)
     }
 

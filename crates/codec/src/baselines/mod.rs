@@ -4,23 +4,68 @@
 //! that its decoder needs, so that a level is a matter of the encoder alone.
 
 mod auto;
+#[cfg(feature = "bitshuffle-zstd")]
+mod bitshuffle_zstd;
+#[cfg(feature = "brotli")]
+mod brotli;
+#[cfg(feature = "bzip2")]
+mod bzip2;
+#[cfg(feature = "flac")]
+mod flac;
+#[cfg(feature = "flac")]
+mod flac_frames;
 mod gzip;
+#[cfg(any(feature = "lzma", feature = "split-xz"))]
+mod lzma;
+mod planes;
+#[cfg(feature = "png")]
+mod png;
 mod raw;
+#[cfg(feature = "split-xz")]
+mod split_xz;
 mod split_zstd;
 mod zstd;
 
 pub use auto::Auto;
+#[cfg(feature = "bitshuffle-zstd")]
+pub use bitshuffle_zstd::BitshuffleZstd;
+#[cfg(feature = "brotli")]
+pub use brotli::Brotli;
+#[cfg(feature = "bzip2")]
+pub use bzip2::Bzip2;
+#[cfg(feature = "flac")]
+pub use flac::Flac;
 pub use gzip::Gzip;
+#[cfg(feature = "lzma")]
+pub use lzma::Lzma;
+#[cfg(feature = "png")]
+pub use png::Png;
 pub use raw::Raw;
+#[cfg(feature = "split-xz")]
+pub use split_xz::SplitXz;
 pub use split_zstd::SplitZstd;
 pub use zstd::Zstd;
 
+use std::io::Read;
 use std::ops::RangeInclusive;
 
 use crate::{BlockCodec, CodecId, Error, Level};
 
 /// Bytes of a block: large enough for the libraries' windows, small enough for several to be in memory.
 pub(crate) const BLOCK_BYTES: usize = 8 << 20;
+
+/// Reads a block to its end and no more than a byte beyond it, whatever a payload announces.
+fn read_block(codec: &str, decoder: impl Read, raw_len: usize) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    decoder
+        .take(raw_len as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::corrupt_block(format!("{codec}: {e}")))?;
+    if bytes.len() != raw_len {
+        return Err(Error::corrupt_block(format!("{codec} gives another length than {raw_len} bytes")));
+    }
+    Ok(bytes)
+}
 
 /// A baseline at one of its own levels (see [`levels`]).
 ///
@@ -32,6 +77,20 @@ pub fn codec(id: CodecId, level: i32) -> Result<Box<dyn BlockCodec>, Error> {
         CodecId::Zstd => Box::new(Zstd { level }),
         CodecId::SplitZstd => Box::new(SplitZstd { level }),
         CodecId::Gzip => Box::new(Gzip { level: level.unsigned_abs() }),
+        #[cfg(feature = "lzma")]
+        CodecId::Lzma => Box::new(Lzma { level: level.unsigned_abs() }),
+        #[cfg(feature = "bzip2")]
+        CodecId::Bzip2 => Box::new(Bzip2 { level: level.unsigned_abs() }),
+        #[cfg(feature = "brotli")]
+        CodecId::Brotli => Box::new(Brotli { quality: level }),
+        #[cfg(feature = "split-xz")]
+        CodecId::SplitXz => Box::new(SplitXz { level: level.unsigned_abs() }),
+        #[cfg(feature = "bitshuffle-zstd")]
+        CodecId::BitshuffleZstd => Box::new(BitshuffleZstd { level }),
+        #[cfg(feature = "png")]
+        CodecId::Png => Box::new(Png),
+        #[cfg(feature = "flac")]
+        CodecId::Flac => Box::new(Flac),
         other => return Err(Error::CodecNotBuilt { codec: other }),
     })
 }

@@ -1,5 +1,3 @@
-use std::io::Read;
-
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// One zstd frame (RFC 8878) a block, without zstd's own checksum: the container has its own.
@@ -16,15 +14,10 @@ impl Zstd {
 }
 
 pub(crate) fn unpack(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Error> {
-    let corrupt = |e: std::io::Error| Error::corrupt_block(format!("zstd: {e}"));
-    let mut bytes = Vec::new();
     // Streaming, so that memory follows what is really there and not what the frame announces.
-    let decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(corrupt)?;
-    decoder.take(raw_len as u64 + 1).read_to_end(&mut bytes).map_err(corrupt)?;
-    if bytes.len() != raw_len {
-        return Err(Error::corrupt_block(format!("zstd gives another length than {raw_len} bytes")));
-    }
-    Ok(bytes)
+    let decoder =
+        zstd::stream::read::Decoder::with_buffer(payload).map_err(|e| Error::corrupt_block(format!("zstd: {e}")))?;
+    super::read_block("zstd", decoder, raw_len)
 }
 
 impl BlockCodec for Zstd {

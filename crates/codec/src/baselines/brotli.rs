@@ -1,0 +1,47 @@
+use brotli::enc::BrotliEncoderParams;
+use brotli::{BrotliCompress, Decompressor};
+
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
+
+/// Base-2 logarithm of the window's bytes: the default of the reference library.
+const WINDOW_BITS: i32 = 22;
+
+/// Bytes that the decoder takes from the payload at once.
+const BUFFER_BYTES: usize = 4096;
+
+/// One brotli stream (RFC 7932) a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Brotli {
+    /// brotli's quality, 0 to 11.
+    pub quality: i32,
+}
+
+impl BlockCodec for Brotli {
+    fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
+        let params = BrotliEncoderParams {
+            quality: self.quality,
+            lgwin: WINDOW_BITS,
+            size_hint: input.bytes.len(),
+            ..Default::default()
+        };
+        let (mut bytes, mut payload) = (input.bytes, Vec::new());
+        BrotliCompress(&mut bytes, &mut payload, &params)?;
+        progress.advance(input.bytes.len() as u64);
+        Ok(Encoded::plain(CodecId::Brotli, payload))
+    }
+
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { payload, raw_len, .. } = block;
+        // The library also knows windows of up to 1 GiB, which RFC 7932 does not, and reserves what a stream asks for.
+        if payload.first().is_some_and(|first| first & 0x7f == 0x11) {
+            return Err(Error::corrupt_block("brotli: a window beyond 16 MiB"));
+        }
+        let bytes = super::read_block("brotli", Decompressor::new(payload, BUFFER_BYTES), raw_len)?;
+        progress.advance(raw_len as u64);
+        Ok(bytes)
+    }
+
+    fn block_bytes(&self) -> usize {
+        super::BLOCK_BYTES
+    }
+}
