@@ -71,6 +71,14 @@ pub enum Error {
         /// The codec.
         codec: crate::CodecId,
     },
+    /// A codec that is not made for the bytes at hand.
+    #[error("codec {codec} refuses: {reason}; take another codec for this")]
+    CodecRefuses {
+        /// The codec.
+        codec: crate::CodecId,
+        /// What it cannot code.
+        reason: String,
+    },
     /// The file needs another model than the one at hand.
     #[error(
         "the file was compressed with model '{name}' of fingerprint {expected}, but {found_name} has {found}: \

@@ -4,15 +4,37 @@
 //! that its decoder needs, so that a level is a matter of the encoder alone.
 
 mod auto;
+#[cfg(feature = "fields0")]
+mod fields0;
+#[cfg(feature = "fpzip")]
+mod fpzip;
+#[cfg(feature = "fpzip")]
+mod fpzip_decoder;
+#[cfg(any(feature = "fpzip", feature = "zfp"))]
+mod grid;
 mod gzip;
+#[cfg(any(feature = "fpzip", feature = "pco", feature = "zfp"))]
+mod numbers;
+#[cfg(feature = "pco")]
+mod pco;
 mod raw;
 mod split_zstd;
+#[cfg(feature = "zfp")]
+mod zfp;
 mod zstd;
 
 pub use auto::Auto;
+#[cfg(feature = "fields0")]
+pub use fields0::Fields0;
+#[cfg(feature = "fpzip")]
+pub use fpzip::Fpzip;
 pub use gzip::Gzip;
+#[cfg(feature = "pco")]
+pub use pco::Pco;
 pub use raw::Raw;
 pub use split_zstd::SplitZstd;
+#[cfg(feature = "zfp")]
+pub use zfp::Zfp;
 pub use zstd::Zstd;
 
 use std::ops::RangeInclusive;
@@ -32,6 +54,14 @@ pub fn codec(id: CodecId, level: i32) -> Result<Box<dyn BlockCodec>, Error> {
         CodecId::Zstd => Box::new(Zstd { level }),
         CodecId::SplitZstd => Box::new(SplitZstd { level }),
         CodecId::Gzip => Box::new(Gzip { level: level.unsigned_abs() }),
+        #[cfg(feature = "fpzip")]
+        CodecId::Fpzip => Box::new(Fpzip),
+        #[cfg(feature = "pco")]
+        CodecId::Pco => Box::new(Pco { level: level.unsigned_abs() }),
+        #[cfg(feature = "fields0")]
+        CodecId::Fields0 => Box::new(Fields0),
+        #[cfg(feature = "zfp")]
+        CodecId::Zfp => Box::new(Zfp),
         other => return Err(Error::CodecNotBuilt { codec: other }),
     })
 }
