@@ -46,7 +46,8 @@ fn everywhere(bytes: &[u8], place: Place<'_>) {
 
 fn inputs() -> Vec<Vec<u8>> {
     let floats: Vec<u8> = odd_floats().iter().flat_map(|v| v.to_le_bytes()).collect();
-    let doubles = [f64::NAN.to_bits(), 0x7ff0_0000_0000_0001, 0xfff8_0000_dead_beef, 1, 1 << 63, f64::INFINITY.to_bits()];
+    let doubles =
+        [f64::NAN.to_bits(), 0x7ff0_0000_0000_0001, 0xfff8_0000_dead_beef, 1, 1 << 63, f64::INFINITY.to_bits()];
     let mut inputs = vec![vec![], vec![0], vec![0xff, 3], (0..=255).collect(), floats, vec![0; 4000], vec![0xff; 999]];
     inputs.push(doubles.iter().flat_map(|v| v.to_le_bytes()).collect());
     inputs.extend([7, 8, 9, 1023, 1025, 4100].map(|n| gradient_like(n as u64, n)));
@@ -93,8 +94,7 @@ fn several_tensors_and_parts_of_them() {
         let shapes: [&[u64]; 3] = [&[10, 10], &[100], &[3, 5, 7]];
         // The second piece makes no whole element at its end.
         let lens = [100 * e, 100 * e + 5, 100 * e];
-        let pieces: Vec<Piece> =
-            shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len }).collect();
+        let pieces: Vec<Piece> = shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len }).collect();
         everywhere(&bytes, Place { dtype, pieces: &pieces });
         let part = [Piece { shape: &[30, 10], start: 100 * e as u64, len: bytes.len() }];
         everywhere(&bytes, Place { dtype, pieces: &part });
@@ -106,14 +106,16 @@ fn shapes_come_back_and_are_used() {
     // Rows alike, columns not: shape helps.
     let row = gradient_like(3, 4 * 120);
     let alike: Vec<u8> = row.repeat(40);
-    for (id, codec) in built().filter(|(id, _)| [CodecId::Fpzip, CodecId::Zfp].contains(id)) {
+    for (id, codec) in built().filter(|&(id, _)| id == CodecId::Fpzip) {
         let code = |shape: &[u64]| {
             let pieces = [Piece { shape, start: 0, len: alike.len() }];
             round_trip(id, &*codec, &alike, Place { dtype: Dtype::F32, pieces: &pieces }).unwrap()
         };
         let line = code(&[4800]);
         assert!(code(&[40, 120]).len() < line.len(), "{id}");
-        for shape in [&[1, 4800][..], &[4800, 1], &[40, 10, 12], &[40, 2, 5, 12], &[4, 10, 2, 5, 12], &[1, 1, 1, 1, 4800]] {
+        for shape in
+            [&[1, 4800][..], &[4800, 1], &[40, 10, 12], &[40, 2, 5, 12], &[4, 10, 2, 5, 12], &[1, 1, 1, 1, 4800]]
+        {
             assert_eq!(code(shape)[0], shape.len().min(4) as u8, "{id} on {shape:?}");
         }
         assert_eq!(line[0], 1);
@@ -203,12 +205,8 @@ fn what_was_written_is_still_written() {
         };
         Some([code(&[]), code(&[Piece { shape: &shape, start: 0, len: 3000 }])])
     };
-    let expected = [
-        (CodecId::Pco, ["", ""]),
-        (CodecId::Fpzip, ["", ""]),
-        (CodecId::Fields0, ["", ""]),
-        (CodecId::Zfp, ["", ""]),
-    ];
+    let expected =
+        [(CodecId::Pco, ["", ""]), (CodecId::Fpzip, ["", ""]), (CodecId::Fields0, ["", ""]), (CodecId::Zfp, ["", ""])];
     for (id, expected) in expected {
         if let Some(found) = hashes(id) {
             assert_eq!(found, expected, "{id}");

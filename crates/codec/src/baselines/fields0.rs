@@ -192,8 +192,8 @@ impl BlockCodec for Fields0 {
             let (tails, coded) = rest.split_at_checked(n_tail)?;
             Some((plain, tails, coded))
         });
-        let (plain, mut tails, coded) =
-            parts.ok_or_else(|| Error::corrupt_block(format!("fields0 payload of {} bytes is too short", payload.len())))?;
+        let (plain, mut tails, coded) = parts
+            .ok_or_else(|| Error::corrupt_block(format!("fields0 payload of {} bytes is too short", payload.len())))?;
 
         let corrupt = |e: lmgc_coder::Error| Error::corrupt_block(format!("fields0: {e}"));
         let (mut decoder, mut plain) = (Decoder::new(coded), BitUnpacker::new(plain));
@@ -229,10 +229,7 @@ mod tests {
             assert_eq!(dtype.size_bytes() as usize % fields.n_bytes(), 0, "{dtype}");
             assert!(fields.plain_bits <= 48, "{dtype}");
         }
-        assert_eq!(
-            Fields::of(Dtype::F32),
-            Fields { has_sign: true, exponent_bits: 8, top_bits: 4, plain_bits: 19 }
-        );
+        assert_eq!(Fields::of(Dtype::F32), Fields { has_sign: true, exponent_bits: 8, top_bits: 4, plain_bits: 19 });
     }
 
     #[test]
@@ -245,7 +242,10 @@ mod tests {
         let bytes = packer.finish();
         assert_eq!(bytes, [0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
         let mut unpacker = BitUnpacker::new(&bytes);
-        assert_eq!([unpacker.take(3), unpacker.take(0), unpacker.take(48), unpacker.take(2)], [0b101, 0, 0xffff_ffff_ffff, 1]);
+        assert_eq!(
+            [unpacker.take(3), unpacker.take(0), unpacker.take(48), unpacker.take(2)],
+            [0b101, 0, 0xffff_ffff_ffff, 1]
+        );
         assert_eq!(unpacker.take(20), 0);
     }
 }

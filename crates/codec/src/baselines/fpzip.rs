@@ -2,14 +2,15 @@ use fpzip_rs::FpZipCompressor;
 use lmgc_tensors::Dtype;
 
 use super::fpzip_decoder;
-use super::grid::{self, Grid};
+use super::grid::Grid;
 use super::numbers::LittleEndian;
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// fpzip (Lindstrom and Isenburg, "Fast and efficient compression of floating-point data", 2006), lossless, for F32 and F64.
 ///
 /// A block that is one whole tensor of two dimensions or more is coded in its shape, any other as one run.
-/// Payload: as [`grid`] says, with fpzip's own stream, header included.
+/// Payload: one byte, the number of dimensions (0 if there is no whole element, 1 to 4 otherwise); then the fpzip stream,
+/// header included, if it is not 0; then the bytes beyond the last whole element as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Fpzip;
 
@@ -42,20 +43,42 @@ fn pack(whole: &[u8], width_bits: u32, grid: Grid) -> Result<Vec<u8>, Error> {
 
 impl BlockCodec for Fpzip {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
-        let dtype = input.place.dtype;
-        let width_bits =
-            width_bits(dtype).ok_or_else(|| refuse(format!("it codes F32 and F64, and this is {dtype}")))?;
-        let payload = grid::encode(input, |whole, grid| pack(whole, width_bits, grid))?;
-        progress.advance(input.bytes.len() as u64);
+        let BlockInput { bytes, place, .. } = input;
+        let width_bits = width_bits(place.dtype)
+            .ok_or_else(|| refuse(format!("it codes F32 and F64, and this is {}", place.dtype)))?;
+        let n_elements = bytes.len() / place.element_bytes();
+        let (whole, tail) = bytes.split_at(n_elements * place.element_bytes());
+        let mut payload = vec![0];
+        if n_elements > 0 {
+            let grid = Grid::of_block(&place, n_elements);
+            payload[0] = grid.n_dimensions as u8;
+            payload.extend(pack(whole, width_bits, grid)?);
+        }
+        payload.extend_from_slice(tail);
+        progress.advance(bytes.len() as u64);
         Ok(Encoded::plain(CodecId::Fpzip, payload))
     }
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-        let dtype = block.place.dtype;
-        let width_bits =
-            width_bits(dtype).ok_or_else(|| Error::corrupt_block(format!("fpzip payload for a block of {dtype}")))?;
-        let bytes = grid::decode(block, |stream, grid| fpzip_decoder::decode(stream, width_bits, grid))?;
-        progress.advance(block.raw_len as u64);
+        let EncodedBlock { payload, raw_len, place, .. } = block;
+        let width_bits = width_bits(place.dtype)
+            .ok_or_else(|| Error::corrupt_block(format!("fpzip payload for a block of {}", place.dtype)))?;
+        let (n_elements, n_tail) = (raw_len / place.element_bytes(), raw_len % place.element_bytes());
+        let too_short = || Error::corrupt_block(format!("fpzip payload of {} bytes is too short", payload.len()));
+        let (&n_dimensions, rest) = payload.split_first().ok_or_else(too_short)?;
+        let (stream, tail) = rest.split_at(rest.len().checked_sub(n_tail).ok_or_else(too_short)?);
+        let mut bytes = match (n_elements, n_dimensions) {
+            (0, 0) if stream.is_empty() => Vec::new(),
+            (0, _) | (_, 0) => {
+                return Err(Error::corrupt_block(format!("{n_dimensions} dimensions of {n_elements} values")));
+            }
+            _ => {
+                let grid = Grid::of_payload(n_dimensions, &place, n_elements)?;
+                fpzip_decoder::decode(stream, width_bits, grid)?
+            }
+        };
+        bytes.extend_from_slice(tail);
+        progress.advance(raw_len as u64);
         Ok(bytes)
     }
 

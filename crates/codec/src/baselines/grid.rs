@@ -1,9 +1,6 @@
-//! The grid that a block's values lie on, for codecs that predict from neighbours in up to four dimensions.
-//!
-//! Their payloads have one form: one byte, the number of dimensions (0 if there is no whole element, 1 to 4 otherwise); then the
-//! codec's stream, if it is not 0; then the bytes beyond the last whole element as they are.
+//! The grid that a block's values lie on, for fpzip, which predicts from neighbours in up to four dimensions.
 
-use crate::{BlockInput, EncodedBlock, Error, Place};
+use crate::{Error, Place};
 
 /// Most dimensions of a grid.
 pub(super) const MAX_DIMENSIONS: usize = 4;
@@ -51,44 +48,6 @@ impl Grid {
         let volume = extents.iter().try_fold(1usize, |volume, &extent| volume.checked_mul(extent))?;
         (volume == n_elements).then_some(Self { n_dimensions, extents })
     }
-}
-
-/// A payload; `pack` makes the stream of the whole elements, of which there is at least one.
-pub(super) fn encode(
-    input: BlockInput<'_>,
-    pack: impl FnOnce(&[u8], Grid) -> Result<Vec<u8>, Error>,
-) -> Result<Vec<u8>, Error> {
-    let BlockInput { bytes, place, .. } = input;
-    let n_elements = bytes.len() / place.element_bytes();
-    let (whole, tail) = bytes.split_at(n_elements * place.element_bytes());
-    let mut payload = vec![0];
-    if n_elements > 0 {
-        let grid = Grid::of_block(&place, n_elements);
-        payload[0] = grid.n_dimensions as u8;
-        payload.extend(pack(whole, grid)?);
-    }
-    payload.extend_from_slice(tail);
-    Ok(payload)
-}
-
-/// The block's bytes; `unpack` makes the whole elements from their stream.
-pub(super) fn decode(
-    block: EncodedBlock<'_>,
-    unpack: impl FnOnce(&[u8], Grid) -> Result<Vec<u8>, Error>,
-) -> Result<Vec<u8>, Error> {
-    let EncodedBlock { payload, raw_len, place, .. } = block;
-    let (n_elements, n_tail) = (raw_len / place.element_bytes(), raw_len % place.element_bytes());
-    let too_short = || Error::corrupt_block(format!("payload of {} bytes is too short", payload.len()));
-    let (&n_dimensions, rest) = payload.split_first().ok_or_else(too_short)?;
-    let at = rest.len().checked_sub(n_tail).ok_or_else(too_short)?;
-    let (stream, tail) = rest.split_at(at);
-    let mut bytes = match (n_elements, n_dimensions) {
-        (0, 0) if stream.is_empty() => Vec::new(),
-        (0, _) | (_, 0) => return Err(Error::corrupt_block(format!("{n_dimensions} dimensions of {n_elements} values"))),
-        _ => unpack(stream, Grid::of_payload(n_dimensions, &place, n_elements)?)?,
-    };
-    bytes.extend_from_slice(tail);
-    Ok(bytes)
 }
 
 #[cfg(test)]

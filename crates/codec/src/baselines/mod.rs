@@ -10,7 +10,7 @@ mod fields0;
 mod fpzip;
 #[cfg(feature = "fpzip")]
 mod fpzip_decoder;
-#[cfg(any(feature = "fpzip", feature = "zfp"))]
+#[cfg(feature = "fpzip")]
 mod grid;
 mod gzip;
 #[cfg(any(feature = "fpzip", feature = "pco", feature = "zfp"))]

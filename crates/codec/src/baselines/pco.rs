@@ -81,8 +81,8 @@ fn unpack<T: Number + LittleEndian>(file: &[u8], n: usize) -> Result<Vec<u8>, Er
             return Err(Error::corrupt_block("pco file ends before a chunk"));
         };
         let n_in_chunk = u32::from_le_bytes([n0, n1, n2, 0]) as usize + 1;
-        let is_possible = n_in_chunk == missing.len()
-            || (limits::MIN_CHUNK_NUMBERS..missing.len()).contains(&n_in_chunk);
+        let is_possible =
+            n_in_chunk == missing.len() || (limits::MIN_CHUNK_NUMBERS..missing.len()).contains(&n_in_chunk);
         if number_type != NumberType::new::<T>() as u8 || !is_possible {
             let missing = missing.len();
             return Err(Error::corrupt_block(format!(
