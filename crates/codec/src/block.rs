@@ -40,13 +40,15 @@ pub enum CodecId {
     Pco = 12,
     /// Order-0 sign, exponent and leading mantissa bits of floats.
     Fields0 = 13,
+    /// zfp, reversible.
+    Zfp = 14,
     /// The language-model prior.
     Lm = 16,
 }
 
 impl CodecId {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Raw,
         Self::Zstd,
         Self::SplitZstd,
@@ -61,6 +63,7 @@ impl CodecId {
         Self::Fpzip,
         Self::Pco,
         Self::Fields0,
+        Self::Zfp,
         Self::Lm,
     ];
 
@@ -98,6 +101,7 @@ impl fmt::Display for CodecId {
             Self::Fpzip => "fpzip",
             Self::Pco => "pco",
             Self::Fields0 => "fields0",
+            Self::Zfp => "zfp",
             Self::Lm => "lm",
         })
     }

@@ -71,12 +71,12 @@ pub enum Error {
         /// The codec.
         codec: crate::CodecId,
     },
-    /// Bytes that a codec has no form for.
-    #[error("codec {codec} cannot hold this: {reason}; take another codec")]
+    /// A codec that is not made for the bytes at hand.
+    #[error("codec {codec} refuses: {reason}; take another codec for this")]
     CodecRefuses {
         /// The codec.
         codec: crate::CodecId,
-        /// Why.
+        /// What it cannot code.
         reason: String,
     },
     /// The file needs another model than the one at hand.

@@ -26,6 +26,8 @@ mod compress;
 mod decompress;
 mod error;
 pub mod files;
+mod float_layout;
+pub mod floor;
 mod inspect;
 mod journal;
 pub mod lm;

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{OneModel, lm_options, pack, unpack};
+use common::{OneModel, lm_options, pack, takes_any_bytes, unpack};
 use lmgc_codec::files::{FileOptions, Place, compress_file, decompress_file, verify_file};
 use lmgc_codec::lm::{LmCodec, LmSettings};
 use lmgc_codec::{
@@ -38,7 +38,7 @@ fn every_truncation_and_every_flipped_bit_is_bad_input() {
     let original = gradient_like(1, 300);
     let lm = models.codec(SETTINGS());
     let mut packed: Vec<Vec<u8>> = CodecName::all()
-        .filter(|codec| codec.to_string() != "lm")
+        .filter(|&codec| codec.to_string() != "lm" && takes_any_bytes(codec))
         .map(|codec| pack(&original, &CompressOptions { codec, ..Default::default() }).0)
         .collect();
     packed.push(pack(&original, &lm_options(&lm)).0);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{OneModel, lm_options, pack};
+use common::{OneModel, lm_options, pack, takes_any_bytes};
 use lmgc_codec::lm::{LmSettings, Mask};
 use lmgc_codec::{CodecId, CodecName, CompressOptions};
 use lmgc_serialize::Format;
@@ -19,6 +19,7 @@ fn plain_codecs_write_what_they_wrote() {
     let found: Vec<(String, String)> = CodecName::all()
         // gzip's library may find other bytes in a later version; what it wrote stays readable.
         .filter(|&codec| ![CodecName::One(CodecId::Lm), CodecName::One(CodecId::Gzip)].contains(&codec))
+        .filter(|&codec| takes_any_bytes(codec))
         .map(|codec| (codec.to_string(), hash(&pack(&original, &CompressOptions { codec, ..Default::default() }).0)))
         .collect();
     let expected = [

@@ -20,10 +20,25 @@ mod lzma;
 mod planes;
 #[cfg(feature = "png")]
 mod png;
+#[cfg(feature = "fields0")]
+mod fields0;
+#[cfg(feature = "fpzip")]
+mod fpzip;
+#[cfg(feature = "fpzip")]
+mod fpzip_decoder;
+#[cfg(feature = "fpzip")]
+mod grid;
+mod gzip;
+#[cfg(any(feature = "fpzip", feature = "pco", feature = "zfp"))]
+mod numbers;
+#[cfg(feature = "pco")]
+mod pco;
 mod raw;
 #[cfg(feature = "split-xz")]
 mod split_xz;
 mod split_zstd;
+#[cfg(feature = "zfp")]
+mod zfp;
 mod zstd;
 
 pub use auto::Auto;
@@ -40,10 +55,19 @@ pub use gzip::Gzip;
 pub use lzma::Lzma;
 #[cfg(feature = "png")]
 pub use png::Png;
+#[cfg(feature = "fields0")]
+pub use fields0::Fields0;
+#[cfg(feature = "fpzip")]
+pub use fpzip::Fpzip;
+pub use gzip::Gzip;
+#[cfg(feature = "pco")]
+pub use pco::Pco;
 pub use raw::Raw;
 #[cfg(feature = "split-xz")]
 pub use split_xz::SplitXz;
 pub use split_zstd::SplitZstd;
+#[cfg(feature = "zfp")]
+pub use zfp::Zfp;
 pub use zstd::Zstd;
 
 use std::io::Read;
@@ -91,6 +115,14 @@ pub fn codec(id: CodecId, level: i32) -> Result<Box<dyn BlockCodec>, Error> {
         CodecId::Png => Box::new(Png),
         #[cfg(feature = "flac")]
         CodecId::Flac => Box::new(Flac),
+        #[cfg(feature = "fpzip")]
+        CodecId::Fpzip => Box::new(Fpzip),
+        #[cfg(feature = "pco")]
+        CodecId::Pco => Box::new(Pco { level: level.unsigned_abs() }),
+        #[cfg(feature = "fields0")]
+        CodecId::Fields0 => Box::new(Fields0),
+        #[cfg(feature = "zfp")]
+        CodecId::Zfp => Box::new(Zfp),
         other => return Err(Error::CodecNotBuilt { codec: other }),
     })
 }

@@ -50,6 +50,12 @@ pub(crate) fn unpack(packed: &[u8], models: &dyn ModelSource) -> Result<Vec<u8>,
     Ok(restored.into_inner())
 }
 
+/// Whether a codec takes bytes of no known type; those that do not are tested in `numeric.rs`.
+pub(crate) fn takes_any_bytes(codec: CodecName) -> bool {
+    use lmgc_codec::CodecId::{Fpzip, Zfp};
+    ![Fpzip, Zfp].map(CodecName::One).contains(&codec)
+}
+
 /// Options of codec lm.
 pub(crate) fn lm_options(codec: &LmCodec) -> CompressOptions<'_> {
     CompressOptions { codec: CodecName::One(lmgc_codec::CodecId::Lm), lm: Some(codec), ..Default::default() }
