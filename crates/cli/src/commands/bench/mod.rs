@@ -18,7 +18,6 @@ use serde_json::Value;
 use self::report::Subject;
 use super::compress::default_lm;
 use crate::args::{Bench, Common};
-use crate::exit::UsageError;
 use crate::models::Models;
 use crate::terminal::{Channel, bar, bytes, rough_duration};
 
