@@ -84,7 +84,8 @@ fn people_get_a_table_by_rate_with_the_best_marked() {
     let outcome = sandbox.ok(&args);
     let text = outcome.text();
     assert!(text.contains("10000 values of F32") && text.contains("% zeros") && text.contains("82.7 %"), "{text}");
-    let place = |codec: &str| text.lines().position(|line| line.trim_start().starts_with(codec)).unwrap();
+    let place =
+        |codec: &str| text.lines().position(|line| line.trim_start().starts_with(&format!("{codec} "))).unwrap();
     assert!(place("split-zstd") < place("gzip") && place("gzip") < place("raw"), "{text}");
     assert_eq!(text.matches('*').count(), 3, "{text}");
     assert!(!text.lines().nth(place("raw")).unwrap().contains('*'), "{text}");
