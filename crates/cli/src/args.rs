@@ -10,9 +10,11 @@ use lmgc_collect::{Architecture, DatasetName, DeviceName};
 use lmgc_serialize::Format;
 use lmgc_tokens::preprocess::Preprocess;
 
+mod bench;
 mod engine;
 mod model;
 
+pub(crate) use bench::Bench;
 use engine::MemorySize;
 pub(crate) use engine::{BenchModel, Selftest};
 pub(crate) use model::{Model, ModelImport, ModelInfo, ModelPull, ModelVerb};
@@ -73,6 +75,8 @@ pub(crate) enum Verb {
     /// tokenizer.json, *.safetensors): nothing need be imported for that. But a .lmgc file records its model's name, and
     /// decompress finds it by name in the store alone.
     Model(Model),
+    /// Every codec on the same bytes: rate, speed and memory, each round trip compared
+    Bench(Bench),
     /// How fast a language model runs here, encoding and decoding
     BenchModel(BenchModel),
     /// Does this machine compute what every other one does? Checks the golden numbers with each instruction set

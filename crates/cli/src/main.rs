@@ -40,6 +40,7 @@ fn run_verb(args: &Args) -> anyhow::Result<()> {
         Verb::Verify(verb) => commands::verify::run(verb, common),
         Verb::Inspect(verb) => commands::inspect::run(verb, common),
         Verb::Model(verb) => commands::model::run(verb, common),
+        Verb::Bench(verb) => commands::bench::run(verb, common),
         Verb::BenchModel(verb) => commands::bench_model::run(verb, common),
         Verb::Selftest(_) => commands::selftest::run(common),
         Verb::Demo(verb) => commands::demo::run(verb, common),

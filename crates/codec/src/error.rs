@@ -151,6 +151,16 @@ pub enum Error {
         /// The known names, separated by commas.
         known: String,
     },
+    /// A level that a codec does not have.
+    #[error("codec {codec} has no level '{level}': {known}")]
+    NoSuchLevel {
+        /// The codec.
+        codec: crate::CodecName,
+        /// The level asked for.
+        level: String,
+        /// Which it has, as half a sentence.
+        known: String,
+    },
     /// A block's payload contradicts itself or its settings, though its checksum is right.
     #[error("corrupt block: {what}; the file is damaged or was written by a faulty program")]
     CorruptBlock {

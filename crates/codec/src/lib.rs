@@ -21,6 +21,7 @@
 //! ```
 
 pub mod baselines;
+pub mod bench;
 mod block;
 mod compress;
 mod decompress;

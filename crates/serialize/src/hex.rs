@@ -95,7 +95,8 @@ fn decode_separated<const N: usize, const S: usize>(
     separator: [u8; S],
     n_bytes: usize,
 ) -> Option<Vec<u8>> {
-    let n_separators = n_bytes.saturating_sub(1) / N;
+    // Without separators there are no groups.
+    let n_separators = if S == 0 { 0 } else { n_bytes.saturating_sub(1) / N };
     let (separated, last) = text.split_at_checked(n_separators * (2 * N + S))?;
     let mut bytes = vec![0; n_bytes];
     let (groups, last_group) = bytes.split_at_mut(n_separators * N);
@@ -104,24 +105,81 @@ fn decode_separated<const N: usize, const S: usize>(
     for (piece, group) in separated.chunks_exact(2 * N + S).zip(groups.as_chunks_mut::<N>().0) {
         let (digits, after) = piece.split_at(2 * N);
         wrong |= decode_digits(digits, group);
-        wrong |= after.iter().zip(separator).fold(0, |wrong, (found, expected)| wrong | (found ^ expected));
+        wrong |= after.iter().zip(separator).fold(0, |wrong, (found, expected)| wrong | u64::from(found ^ expected));
     }
     wrong |= decode_digits(last, last_group);
     (wrong == 0).then_some(bytes)
 }
 
 /// Decodes pairs of digits; the result is not 0 if any is no digit.
-fn decode_digits(digits: &[u8], bytes: &mut [u8]) -> u8 {
+fn decode_digits(digits: &[u8], bytes: &mut [u8]) -> u64 {
     let mut wrong = 0;
-    for (&[high, low], byte) in digits.as_chunks::<2>().0.iter().zip(bytes) {
-        let (high, low) = (VALUES[usize::from(high)], VALUES[usize::from(low)]);
-        *byte = high << 4 | low;
-        wrong |= (high | low) & NO_DIGIT;
+    let (words, rest) = digits.as_chunks::<8>();
+    let (fours, rest_bytes) = bytes.as_chunks_mut::<4>();
+    for (word, four) in words.iter().zip(fours) {
+        let (decoded, found) = decode_word(*word);
+        *four = decoded;
+        wrong |= found;
+    }
+    if !rest.is_empty() {
+        // Digits that are missing are zeros, which decode to bytes that nobody takes.
+        let mut word = [b'0'; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        let (decoded, found) = decode_word(word);
+        for (to, from) in rest_bytes.iter_mut().zip(decoded) {
+            *to = from;
+        }
+        wrong |= found;
     }
     wrong
+}
+
+/// Eight digits at once, each in its own byte of a word. The second
+/// result is not 0 if any is no digit.
+#[inline]
+fn decode_word(digits: [u8; 8]) -> ([u8; 4], u64) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_le_bytes(digits);
+    // Letters have bit 6, and a = 0x61 stands for 10. No byte of a sum or product below exceeds 255.
+    let values = (word & (0x0f * EACH)) + (word >> 6 & EACH) * 9;
+    // Only the sixteen digits are what their value is written as.
+    let is_letter = (values + 6 * EACH) >> 4 & EACH;
+    let written = values + u64::from(b'0') * EACH + is_letter * u64::from(b'a' - b'0' - 10);
+    let wrong = (values & (0xf0 * EACH)) | (word ^ written);
+    // The first of each pair is the upper half; then the four bytes move together.
+    let pairs = (values << 4 | values >> 8) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    (((pairs | pairs >> 16) as u32).to_le_bytes(), wrong)
 }
 
 /// The value of a lower-case hexadecimal digit.
 pub(crate) fn digit_value(digit: char) -> Option<u8> {
     u8::try_from(digit).ok().map(|byte| VALUES[usize::from(byte)]).filter(|&value| value < NO_DIGIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_agree_with_the_table_on_every_byte_at_every_place() {
+        for place in 0..8 {
+            for byte in 0..=255 {
+                let mut digits = *b"0f9a1e5c";
+                digits[place] = byte;
+                let (bytes, wrong) = decode_word(digits);
+                let values = digits.map(|digit| VALUES[usize::from(digit)]);
+                assert_eq!(wrong == 0, values[place] != NO_DIGIT, "{byte:#x} at {place}");
+                if wrong == 0 {
+                    assert_eq!(bytes, [0, 2, 4, 6].map(|at| values[at] << 4 | values[at + 1]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_wrong_byte_is_not_made_good_by_others() {
+        assert_ne!(decode_word(*b"oooooooo").1, 0);
+        assert_ne!(decode_word([0x4f, 0x6f, 0x30, 0x30, 0xb0, 0xe1, 0x30, 0x30]).1, 0);
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context;
+use lmgc_codec::bench::memory::peak_bytes;
 use lmgc_codec::lm::{LanguageModel, LmSettings, Mask};
 use lmgc_model::{Engine, Kernels, OutputLayer, Segment};
 use serde_json::{Value, json};
@@ -190,13 +191,6 @@ fn tell(common: &Common, measured: &Measured) {
         let (median, ..) = measured.tokens_per_s();
         eprintln!("{} {} x{}: {median:.0} tokens/s", measured.what, measured.mask, measured.n_windows);
     }
-}
-
-/// Most memory that this process has had so far, where the system tells (Linux).
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 fn report(args: &BenchModel, common: &Common, kernels: Kernels, language_model: &LanguageModel, results: &[Measured]) {

@@ -1,5 +1,6 @@
 //! One module a verb.
 
+pub(crate) mod bench;
 pub(crate) mod bench_model;
 pub(crate) mod collect;
 pub(crate) mod compress;

@@ -1,5 +1,6 @@
 //! The `lmgc` program as people run it: a process, its files, its messages and its exit codes.
 
+mod bench;
 mod errors;
 mod files;
 mod gradients;
