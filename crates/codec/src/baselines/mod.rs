@@ -10,18 +10,12 @@ mod bitshuffle_zstd;
 mod brotli;
 #[cfg(feature = "bzip2")]
 mod bzip2;
+#[cfg(feature = "fields0")]
+mod fields0;
 #[cfg(feature = "flac")]
 mod flac;
 #[cfg(feature = "flac")]
 mod flac_frames;
-mod gzip;
-#[cfg(any(feature = "lzma", feature = "split-xz"))]
-mod lzma;
-mod planes;
-#[cfg(feature = "png")]
-mod png;
-#[cfg(feature = "fields0")]
-mod fields0;
 #[cfg(feature = "fpzip")]
 mod fpzip;
 #[cfg(feature = "fpzip")]
@@ -29,10 +23,15 @@ mod fpzip_decoder;
 #[cfg(feature = "fpzip")]
 mod grid;
 mod gzip;
+#[cfg(any(feature = "lzma", feature = "split-xz"))]
+mod lzma;
 #[cfg(any(feature = "fpzip", feature = "pco", feature = "zfp"))]
 mod numbers;
 #[cfg(feature = "pco")]
 mod pco;
+mod planes;
+#[cfg(feature = "png")]
+mod png;
 mod raw;
 #[cfg(feature = "split-xz")]
 mod split_xz;
@@ -48,20 +47,19 @@ pub use bitshuffle_zstd::BitshuffleZstd;
 pub use brotli::Brotli;
 #[cfg(feature = "bzip2")]
 pub use bzip2::Bzip2;
-#[cfg(feature = "flac")]
-pub use flac::Flac;
-pub use gzip::Gzip;
-#[cfg(feature = "lzma")]
-pub use lzma::Lzma;
-#[cfg(feature = "png")]
-pub use png::Png;
 #[cfg(feature = "fields0")]
 pub use fields0::Fields0;
+#[cfg(feature = "flac")]
+pub use flac::Flac;
 #[cfg(feature = "fpzip")]
 pub use fpzip::Fpzip;
 pub use gzip::Gzip;
+#[cfg(feature = "lzma")]
+pub use lzma::Lzma;
 #[cfg(feature = "pco")]
 pub use pco::Pco;
+#[cfg(feature = "png")]
+pub use png::Png;
 pub use raw::Raw;
 #[cfg(feature = "split-xz")]
 pub use split_xz::SplitXz;
