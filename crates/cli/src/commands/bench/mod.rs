@@ -9,7 +9,6 @@ use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::ProgressBar;
 use lmgc_codec::bench::{Contestant, Failure, Floor, Measurement, Sample, Scope};
 use lmgc_codec::files::Place;
 use lmgc_codec::{CodecId, CodecName};
@@ -64,7 +63,7 @@ pub(crate) fn run(args: &Bench, common: &Common) -> anyhow::Result<()> {
             rows.push(row);
             bar.inc(1);
         }
-        finish(&bar);
+        bar.finish_and_clear();
         if !common.quiet && !common.json {
             report::lines(&subject, &rows).into_iter().for_each(|line| Channel::Out.line(line));
         }
@@ -73,10 +72,6 @@ pub(crate) fn run(args: &Bench, common: &Common) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("not everything came back as it was; this is a defect of lmgc: please report it. {}", broken.join("; "))
-}
-
-fn finish(bar: &ProgressBar) {
-    bar.finish_and_clear();
 }
 
 /// Whom to measure, each once.
