@@ -27,8 +27,19 @@ fn plain_codecs_write_what_they_wrote() {
         ("raw", "32a6697c333f9e0b"),
         ("zstd", "adba422db03145e0"),
         ("split-zstd", "887f8157b7649f70"),
+        ("lzma", "8dc4d23d42c472cc"),
+        ("bzip2", "8b057cefd0a77aba"),
+        ("brotli", "f952b1f0c7649e91"),
+        ("split-xz", "ac6db72bf6919735"),
+        ("bitshuffle-zstd", "73a166b23e9de40f"),
+        ("png", "14a949425a033031"),
+        ("flac", "2e86eff4590aec26"),
+        ("pco", "f350db69862fcb4b"),
+        ("fields0", "1b84e349d70d919a"),
     ];
-    assert_eq!(found, expected.map(|(codec, hash)| (codec.to_owned(), hash.to_owned())));
+    let is_built = |codec: &str| codec.parse::<CodecName>().is_ok();
+    let expected = expected.into_iter().filter(|(codec, _)| is_built(codec));
+    assert_eq!(found, expected.map(|(codec, hash)| (codec.to_owned(), hash.to_owned())).collect::<Vec<_>>());
 }
 
 #[test]

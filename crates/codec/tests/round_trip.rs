@@ -80,7 +80,7 @@ fn block_round_trip(id: CodecId, bytes: &[u8], place: Place<'_>) -> Result<(), S
 }
 
 fn baseline_ids() -> impl Iterator<Item = CodecId> {
-    CodecId::ALL.into_iter().filter(|&id| id != CodecId::Lm && id.is_built())
+    CodecId::ALL.into_iter().filter(|&id| id != CodecId::Lm && id.is_built() && takes_any_bytes(CodecName::One(id)))
 }
 
 #[test]

@@ -43,7 +43,9 @@ fn every_codec_round_trips() {
     let sandbox = Sandbox::new();
     let original = gradient_like(3, 20_001);
     sandbox.write("g", &original);
-    let codecs = CodecName::all().map(|codec| codec.to_string()).filter(|codec| codec != "lm");
+    // lm needs a model, and the last two take nothing but numbers.
+    let others = ["lm", "fpzip", "zfp"];
+    let codecs = CodecName::all().map(|codec| codec.to_string()).filter(|codec| !others.contains(&codec.as_str()));
     for codec in codecs {
         sandbox.ok(&["compress", "-f", "g", "--codec", &codec]);
         sandbox.ok(&["decompress", "-f", "g.lmgc", "-o", "back"]);
