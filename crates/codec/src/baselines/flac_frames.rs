@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(reader.take_signed(0).unwrap(), 0);
         assert_eq!(reader.take_signed(4).unwrap(), 3);
         assert_eq!(reader.take_signed(2).unwrap(), -1);
-        assert_eq!(reader.take_unary().unwrap(), 7 + 9 * 8 + 7);
+        assert_eq!(reader.take_unary().unwrap(), 7 + 8 * 8 + 7);
         assert_eq!(reader.take(7).unwrap(), 0x7f);
         assert!(!reader.is_at_end());
         reader.skip_to_byte();
