@@ -15,7 +15,7 @@ mod flac;
 #[cfg(feature = "flac")]
 mod flac_frames;
 mod gzip;
-#[cfg(any(feature = "lzma", feature = "split-xz"))]
+#[cfg(feature = "lzma")]
 mod lzma;
 mod planes;
 #[cfg(feature = "png")]
@@ -24,6 +24,8 @@ mod raw;
 #[cfg(feature = "split-xz")]
 mod split_xz;
 mod split_zstd;
+#[cfg(any(feature = "lzma", feature = "split-xz"))]
+mod xz;
 mod zstd;
 
 pub use auto::Auto;
