@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{OneModel, lm_options, pack, takes_any_bytes};
+use common::{OneModel, lm_options, pack};
 use lmgc_codec::lm::{LmSettings, Mask};
-use lmgc_codec::{CodecId, CodecName, CompressOptions};
+use lmgc_codec::{CodecName, CompressOptions};
 use lmgc_serialize::Format;
 use lmgc_testkit::{TinyModel, gradient_like};
 
@@ -16,30 +16,30 @@ fn hash(bytes: &[u8]) -> String {
 #[test]
 fn plain_codecs_write_what_they_wrote() {
     let original = gradient_like(1, 3001);
-    let found: Vec<(String, String)> = CodecName::all()
-        // gzip's library may find other bytes in a later version; what it wrote stays readable.
-        .filter(|&codec| ![CodecName::One(CodecId::Lm), CodecName::One(CodecId::Gzip)].contains(&codec))
-        .filter(|&codec| takes_any_bytes(codec))
-        .map(|codec| (codec.to_string(), hash(&pack(&original, &CompressOptions { codec, ..Default::default() }).0)))
-        .collect();
+    // brotli and flac weigh their choices with the system's logarithms and cosines, so they have no golden files.
     let expected = [
         ("auto", "17d77c0afd1b456e"),
         ("raw", "32a6697c333f9e0b"),
         ("zstd", "adba422db03145e0"),
         ("split-zstd", "887f8157b7649f70"),
+        ("gzip", "b319151e0c3ff5de"),
         ("lzma", "8dc4d23d42c472cc"),
         ("bzip2", "8b057cefd0a77aba"),
-        ("brotli", "f952b1f0c7649e91"),
         ("split-xz", "ac6db72bf6919735"),
         ("bitshuffle-zstd", "73a166b23e9de40f"),
-        ("png", "14a949425a033031"),
-        ("flac", "2e86eff4590aec26"),
+        ("png", "35364aac4f334d73"),
         ("pco", "f350db69862fcb4b"),
         ("fields0", "1b84e349d70d919a"),
     ];
-    let is_built = |codec: &str| codec.parse::<CodecName>().is_ok();
-    let expected = expected.into_iter().filter(|(codec, _)| is_built(codec));
-    assert_eq!(found, expected.map(|(codec, hash)| (codec.to_owned(), hash.to_owned())).collect::<Vec<_>>());
+    let built: Vec<String> = CodecName::all().map(|codec| codec.to_string()).collect();
+    let expected: Vec<_> = expected.into_iter().filter(|(name, _)| built.iter().any(|built| built == name)).collect();
+    let found: Vec<String> = expected
+        .iter()
+        .map(|(name, _)| CompressOptions { codec: name.parse().unwrap(), ..Default::default() })
+        .map(|options| hash(&pack(&original, &options).0))
+        .collect();
+    let found: Vec<(&str, &str)> = expected.iter().zip(&found).map(|((name, _), hash)| (*name, &**hash)).collect();
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -45,3 +45,20 @@ impl BlockCodec for Brotli {
         super::BLOCK_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NoProgress, Place};
+
+    #[test]
+    fn large_windows_are_refused() {
+        let bytes: Vec<u8> = (0..200).collect();
+        let params = BrotliEncoderParams { quality: 5, lgwin: 28, large_window: true, ..Default::default() };
+        let mut payload = Vec::new();
+        BrotliCompress(&mut bytes.as_slice(), &mut payload, &params).unwrap();
+        let block = EncodedBlock { payload: &payload, raw_len: bytes.len(), n_lanes: 0, place: Place::UNKNOWN };
+        let error = Brotli { quality: 11 }.decode(block, &NoProgress).unwrap_err();
+        assert!(error.to_string().contains("window"), "{error}");
+    }
+}

@@ -13,6 +13,10 @@ pub struct Flac;
 
 const SAMPLE_RATE: u32 = 16_000;
 
+/// Base-2 logarithm of the parts of a frame that have a Rice parameter of their own. The library gives parts of zeros no
+/// bits at all, which libFLAC does not do; at libFLAC's own limit of 6, sparse gradients become 2 % smaller than there.
+const MAX_PARTITION_ORDER: u32 = 5;
+
 /// Bytes that are handed to the library at once.
 const PIECE_BYTES: usize = 1 << 16;
 
@@ -39,7 +43,8 @@ impl BlockCodec for Flac {
         }
         let failed = |e: flac_codec::Error| refuse(e.to_string());
         let mut payload = Cursor::new(Vec::new());
-        let options = Options::best().no_padding().no_seektable();
+        let options = Options::best().no_padding().no_seektable().max_partition_order(MAX_PARTITION_ORDER);
+        let options = options.map_err(|e| refuse(e.to_string()))?;
         let mut writer =
             FlacSampleWriter::new(&mut payload, options, SAMPLE_RATE, 8, 1, Some(n_bytes as u64)).map_err(failed)?;
         for piece in input.bytes.chunks(PIECE_BYTES) {

@@ -23,7 +23,7 @@ mod fpzip_decoder;
 #[cfg(feature = "fpzip")]
 mod grid;
 mod gzip;
-#[cfg(any(feature = "lzma", feature = "split-xz"))]
+#[cfg(feature = "lzma")]
 mod lzma;
 #[cfg(any(feature = "fpzip", feature = "pco", feature = "zfp"))]
 mod numbers;
@@ -36,6 +36,8 @@ mod raw;
 #[cfg(feature = "split-xz")]
 mod split_xz;
 mod split_zstd;
+#[cfg(any(feature = "lzma", feature = "split-xz"))]
+mod xz;
 #[cfg(feature = "zfp")]
 mod zfp;
 mod zstd;

@@ -1,5 +1,5 @@
-use super::lzma::{pack, unpack};
 use super::planes::{element_bytes, join, read_element_bytes, split};
+use super::xz::{pack, unpack};
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// Byte planes, then xz.
