@@ -9,7 +9,7 @@ use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progr
 /// fpzip (Lindstrom and Isenburg, "Fast and efficient compression of floating-point data", 2006), lossless, for F32 and F64.
 ///
 /// A block that is one whole tensor of two dimensions or more is coded in its shape, any other as one run.
-/// Payload: one byte, the number of dimensions (0 if there is no whole element, 1 to 4 otherwise); then the fpzip stream,
+/// Payload: one byte, the number of dimensions (0 if there is no whole element, 1 to 3 otherwise); then the fpzip stream,
 /// header included, if it is not 0; then the bytes beyond the last whole element as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Fpzip;
@@ -32,8 +32,8 @@ fn pack(whole: &[u8], width_bits: u32, grid: Grid) -> Result<Vec<u8>, Error> {
     if !fpzip_decoder::can_hold(grid) {
         return Err(too_large());
     }
-    let [nx, ny, nz, nf] = grid.extents.map(|extent| extent as u32);
-    let compressor = FpZipCompressor::new(nx).ny(ny).nz(nz).nf(nf);
+    let [nx, ny, nz] = grid.extents.map(|extent| extent as u32);
+    let compressor = FpZipCompressor::new(nx).ny(ny).nz(nz);
     let stream = match width_bits {
         32 => compressor.compress_f32(&f32::read_all(whole)),
         _ => compressor.compress_f64(&f64::read_all(whole)),

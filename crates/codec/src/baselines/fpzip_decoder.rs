@@ -5,7 +5,7 @@
 //!
 //! The format (fpzip 1.3, `FPZIP_FP_INT`): values become unsigned integers of the same order; each is predicted from seven
 //! neighbours (Lorenzo), and the difference is coded as its sign and number of bits (an adaptive symbol) and its lower bits
-//! as they are, by a carry-less range coder. Each field (the slowest dimension) starts afresh.
+//! as they are, by a carry-less range coder.
 
 use fpzip_rs::codec::rc_qs_model::RCQsModel;
 use fpzip_rs::core::front::Front;
@@ -21,10 +21,9 @@ const TOTAL_FREQUENCY: u32 = 1 << 16;
 
 /// Whether the predictor's 32-bit places suffice for a grid with its margins.
 pub(super) fn can_hold(grid: Grid) -> bool {
-    let [nx, ny, nz, nf] = grid.extents;
-    let with_margin = [nx, ny, nz].iter().try_fold(1usize, |volume, extent| volume.checked_mul(extent.checked_add(1)?));
+    let with_margin = grid.extents.iter().try_fold(1usize, |volume, extent| volume.checked_mul(extent.checked_add(1)?));
     // The ring buffer is rounded up to a power of two.
-    with_margin.is_some_and(|volume| volume < 1 << 29) && u32::try_from(nf).is_ok()
+    with_margin.is_some_and(|volume| volume < 1 << 29)
 }
 
 /// Decodes the values of `width_bits` (32 or 64) on a grid into little-endian bytes.
@@ -34,26 +33,24 @@ pub(super) fn decode(stream: &[u8], width_bits: u32, grid: Grid) -> Result<Vec<u
     }
     let mut reader = RangeReader::new(stream);
     read_header(&mut reader, width_bits, grid)?;
-    let [nx, ny, nz, nf] = grid.extents;
+    let [nx, ny, nz] = grid.extents;
     let (mask, sign) = (u64::MAX >> (64 - width_bits), 1u64 << (width_bits - 1));
     let width_bytes = width_bits as usize / 8;
-    let mut bytes = Vec::with_capacity(nx * ny * nz * nf * width_bytes);
-    for _ in 0..nf {
-        let mut model = RCQsModel::with_defaults(false, 2 * width_bits as usize + 1);
-        // What +0.0 becomes.
-        let mut front = Front::new(nx as i32, ny as i32, sign);
-        front.advance(0, 0, 1);
-        for _ in 0..nz {
-            front.advance(0, 1, 0);
-            for _ in 0..ny {
-                front.advance(1, 0, 0);
-                for _ in 0..nx {
-                    let predicted = lorenzo(&front);
-                    let value = predicted.wrapping_add(reader.difference(&mut model, width_bits)?) & mask;
-                    front.push(value);
-                    let bits = if value & sign == 0 { !value } else { !value ^ (mask >> 1) };
-                    bytes.extend_from_slice(&bits.to_le_bytes()[..width_bytes]);
-                }
+    let mut bytes = Vec::with_capacity(nx * ny * nz * width_bytes);
+    let mut model = RCQsModel::with_defaults(false, 2 * width_bits as usize + 1);
+    // What +0.0 becomes.
+    let mut front = Front::new(nx as i32, ny as i32, sign);
+    front.advance(0, 0, 1);
+    for _ in 0..nz {
+        front.advance(0, 1, 0);
+        for _ in 0..ny {
+            front.advance(1, 0, 0);
+            for _ in 0..nx {
+                let predicted = lorenzo(&front);
+                let value = predicted.wrapping_add(reader.difference(&mut model, width_bits)?) & mask;
+                front.push(value);
+                let bits = if value & sign == 0 { !value } else { !value ^ (mask >> 1) };
+                bytes.extend_from_slice(&bits.to_le_bytes()[..width_bytes]);
             }
         }
     }
@@ -73,7 +70,9 @@ fn read_header(reader: &mut RangeReader<'_>, width_bits: u32, grid: Grid) -> Res
     let mut expected = vec![(u64::from(b'f'), 8), (u64::from(b'p'), 8), (u64::from(b'z'), 8), (0, 8)];
     // Type, and precision, of which 0 is all of it.
     expected.extend([(VERSION.0, 16), (VERSION.1, 8), (u64::from(width_bits == 64), 1), (0, 7)]);
-    expected.extend(grid.extents.map(|extent| (extent as u64, 32)));
+    expected.extend(grid.extents.iter().map(|&extent| (extent as u64, 32)));
+    // One field.
+    expected.push((1, 32));
     for (value, n_bits) in expected {
         if reader.bits(n_bits)? != value {
             return Err(Error::corrupt_block("fpzip header is not the one for this block"));
