@@ -27,6 +27,8 @@ fn plain_codecs_write_what_they_wrote() {
         ("raw", "32a6697c333f9e0b"),
         ("zstd", "adba422db03145e0"),
         ("split-zstd", "887f8157b7649f70"),
+        ("pco", "f350db69862fcb4b"),
+        ("fields0", "1b84e349d70d919a"),
     ];
     assert_eq!(found, expected.map(|(codec, hash)| (codec.to_owned(), hash.to_owned())));
 }

@@ -1,23 +1,21 @@
-//! The grid that a block's values lie on, for fpzip, which predicts from neighbours in up to three dimensions.
-//!
-//! fpzip knows a fourth, but that only strings separate fields together; `fpzip-rs` and LLNL's library disagree on how.
+//! The grid that a block's values lie on, for fpzip, which predicts from neighbours in up to four dimensions.
 
 use crate::{Error, Place};
 
 /// Most dimensions of a grid.
-pub(super) const MAX_DIMENSIONS: usize = 3;
+pub(super) const MAX_DIMENSIONS: usize = 4;
 
 /// A grid's extents, fastest dimension first; the unused ones are 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grid {
-    /// Used dimensions: 1 to 3.
+    /// Used dimensions: 1 to 4.
     pub(super) n_dimensions: usize,
     pub(super) extents: [usize; MAX_DIMENSIONS],
 }
 
 impl Grid {
     /// The tensor's shape if the block is one whole tensor of two dimensions or more, the slowest dimensions folded into one
-    /// where there are more than three; else one run of `n_elements`.
+    /// where there are more than four; else one run of `n_elements`.
     pub(super) fn of_block(place: &Place<'_>, n_elements: usize) -> Self {
         Self::of_tensor(place, n_elements).unwrap_or(Self::line(n_elements))
     }
@@ -33,7 +31,7 @@ impl Grid {
     }
 
     fn line(n_elements: usize) -> Self {
-        Self { n_dimensions: 1, extents: [n_elements, 1, 1] }
+        Self { n_dimensions: 1, extents: [n_elements, 1, 1, 1] }
     }
 
     fn of_tensor(place: &Place<'_>, n_elements: usize) -> Option<Self> {
@@ -66,15 +64,15 @@ mod tests {
 
     #[test]
     fn whole_tensors_keep_their_shape() {
-        assert_eq!(grid(&[2, 3], 0, 6), Grid { n_dimensions: 2, extents: [3, 2, 1] });
-        assert_eq!(grid(&[2, 3, 4], 0, 24), Grid { n_dimensions: 3, extents: [4, 3, 2] });
-        assert_eq!(grid(&[2, 3, 4, 5], 0, 120), Grid { n_dimensions: 3, extents: [5, 4, 6] });
-        assert_eq!(grid(&[7, 2, 3, 4, 5], 0, 840), Grid { n_dimensions: 3, extents: [5, 4, 42] });
+        assert_eq!(grid(&[2, 3], 0, 6), Grid { n_dimensions: 2, extents: [3, 2, 1, 1] });
+        assert_eq!(grid(&[2, 3, 4], 0, 24), Grid { n_dimensions: 3, extents: [4, 3, 2, 1] });
+        assert_eq!(grid(&[2, 3, 4, 5], 0, 120), Grid { n_dimensions: 4, extents: [5, 4, 3, 2] });
+        assert_eq!(grid(&[7, 2, 3, 4, 5], 0, 840), Grid { n_dimensions: 4, extents: [5, 4, 3, 14] });
     }
 
     #[test]
     fn everything_else_is_a_line() {
-        let line = Grid { n_dimensions: 1, extents: [6, 1, 1] };
+        let line = Grid { n_dimensions: 1, extents: [6, 1, 1, 1] };
         assert_eq!(grid(&[6], 0, 6), line);
         assert_eq!(grid(&[], 0, 6), line);
         assert_eq!(grid(&[2, 3], 4, 6), line);
@@ -89,8 +87,8 @@ mod tests {
     fn payloads_name_what_the_block_has() {
         let pieces = [Piece { shape: &[2, 3], start: 0, len: 24 }];
         let place = Place { dtype: Dtype::F32, pieces: &pieces };
-        assert_eq!(Grid::of_payload(2, &place, 6).unwrap().extents, [3, 2, 1]);
-        assert_eq!(Grid::of_payload(1, &place, 6).unwrap().extents, [6, 1, 1]);
+        assert_eq!(Grid::of_payload(2, &place, 6).unwrap().extents, [3, 2, 1, 1]);
+        assert_eq!(Grid::of_payload(1, &place, 6).unwrap().extents, [6, 1, 1, 1]);
         for n_dimensions in [0, 3, 4, 5, 255] {
             assert!(Grid::of_payload(n_dimensions, &place, 6).unwrap_err().is_bad_input());
         }

@@ -9,11 +9,11 @@ mod fields0;
 #[cfg(feature = "fpzip")]
 mod fpzip;
 #[cfg(feature = "fpzip")]
-mod fpzip_decoder;
+mod fpzip_stream;
 #[cfg(feature = "fpzip")]
 mod grid;
 mod gzip;
-#[cfg(any(feature = "fpzip", feature = "pco", feature = "zfp"))]
+#[cfg(any(feature = "pco", feature = "zfp"))]
 mod numbers;
 #[cfg(feature = "pco")]
 mod pco;
