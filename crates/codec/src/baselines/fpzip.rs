@@ -1,9 +1,7 @@
-use fpzip_rs::FpZipCompressor;
 use lmgc_tensors::Dtype;
 
-use super::fpzip_decoder;
+use super::fpzip_stream as stream;
 use super::grid::Grid;
-use super::numbers::LittleEndian;
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// fpzip (Lindstrom and Isenburg, "Fast and efficient compression of floating-point data", 2006), lossless, for F32 and F64.
@@ -14,45 +12,28 @@ use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progr
 #[derive(Clone, Copy, Debug)]
 pub struct Fpzip;
 
-/// Bits of a number that fpzip knows.
-fn width_bits(dtype: Dtype) -> Option<u32> {
-    match dtype {
-        Dtype::F32 => Some(32),
-        Dtype::F64 => Some(64),
-        _ => None,
-    }
-}
-
 fn refuse(reason: String) -> Error {
     Error::CodecRefuses { codec: CodecId::Fpzip, reason }
-}
-
-fn pack(whole: &[u8], width_bits: u32, grid: Grid) -> Result<Vec<u8>, Error> {
-    let too_large = || refuse(format!("{} bytes are too much for one fpzip stream", whole.len()));
-    if !fpzip_decoder::can_hold(grid) {
-        return Err(too_large());
-    }
-    let [nx, ny, nz, nf] = grid.extents.map(|extent| extent as u32);
-    let compressor = FpZipCompressor::new(nx).ny(ny).nz(nz).nf(nf);
-    let stream = match width_bits {
-        32 => compressor.compress_f32(&f32::read_all(whole)),
-        _ => compressor.compress_f64(&f64::read_all(whole)),
-    };
-    stream.map_err(|_| too_large())
 }
 
 impl BlockCodec for Fpzip {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
         let BlockInput { bytes, place, .. } = input;
-        let width_bits = width_bits(place.dtype)
-            .ok_or_else(|| refuse(format!("it codes F32 and F64, and this is {}", place.dtype)))?;
+        let encode = match place.dtype {
+            Dtype::F32 => stream::encode::<f32>,
+            Dtype::F64 => stream::encode::<f64>,
+            other => return Err(refuse(format!("it codes F32 and F64, and this is {other}"))),
+        };
         let n_elements = bytes.len() / place.element_bytes();
         let (whole, tail) = bytes.split_at(n_elements * place.element_bytes());
         let mut payload = vec![0];
         if n_elements > 0 {
             let grid = Grid::of_block(&place, n_elements);
+            if !stream::can_hold(grid) {
+                return Err(refuse(format!("{} bytes are too much for one fpzip stream", whole.len())));
+            }
             payload[0] = grid.n_dimensions as u8;
-            payload.extend(pack(whole, width_bits, grid)?);
+            payload.extend(encode(whole, grid)?);
         }
         payload.extend_from_slice(tail);
         progress.advance(bytes.len() as u64);
@@ -61,20 +42,23 @@ impl BlockCodec for Fpzip {
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
         let EncodedBlock { payload, raw_len, place, .. } = block;
-        let width_bits = width_bits(place.dtype)
-            .ok_or_else(|| Error::corrupt_block(format!("fpzip payload for a block of {}", place.dtype)))?;
+        let decode = match place.dtype {
+            Dtype::F32 => stream::decode::<f32>,
+            Dtype::F64 => stream::decode::<f64>,
+            other => return Err(Error::corrupt_block(format!("fpzip payload for a block of {other}"))),
+        };
         let (n_elements, n_tail) = (raw_len / place.element_bytes(), raw_len % place.element_bytes());
         let too_short = || Error::corrupt_block(format!("fpzip payload of {} bytes is too short", payload.len()));
         let (&n_dimensions, rest) = payload.split_first().ok_or_else(too_short)?;
-        let (stream, tail) = rest.split_at(rest.len().checked_sub(n_tail).ok_or_else(too_short)?);
+        let (coded, tail) = rest.split_at(rest.len().checked_sub(n_tail).ok_or_else(too_short)?);
         let mut bytes = match (n_elements, n_dimensions) {
-            (0, 0) if stream.is_empty() => Vec::new(),
+            (0, 0) if coded.is_empty() => Vec::new(),
             (0, _) | (_, 0) => {
                 return Err(Error::corrupt_block(format!("{n_dimensions} dimensions of {n_elements} values")));
             }
             _ => {
                 let grid = Grid::of_payload(n_dimensions, &place, n_elements)?;
-                fpzip_decoder::decode(stream, width_bits, grid)?
+                decode(coded, grid)?
             }
         };
         bytes.extend_from_slice(tail);

@@ -19,13 +19,13 @@ mod flac_frames;
 #[cfg(feature = "fpzip")]
 mod fpzip;
 #[cfg(feature = "fpzip")]
-mod fpzip_decoder;
+mod fpzip_stream;
 #[cfg(feature = "fpzip")]
 mod grid;
 mod gzip;
 #[cfg(feature = "lzma")]
 mod lzma;
-#[cfg(any(feature = "fpzip", feature = "pco", feature = "zfp"))]
+#[cfg(any(feature = "pco", feature = "zfp"))]
 mod numbers;
 #[cfg(feature = "pco")]
 mod pco;
