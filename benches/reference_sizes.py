@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Sizes of lmgc's baselines beside those of the tools that they stand for, on the same bytes.
 
-    python3 -m venv venv && venv/bin/pip install safetensors numpy zstandard brotli Pillow soundfile
+    python3 -m venv venv && venv/bin/pip install numpy zstandard brotli Pillow soundfile pcodec fpzip zfpy
     target/release/lmgc bench --json *.safetensors > sizes.jsonl
     venv/bin/python benches/reference_sizes.py sizes.jsonl --json reference.jsonl
 
-Of a safetensors file the tensors' bytes are taken, one after the other in the order of their offsets; of any other file all
-bytes. Lines of `lmgc bench` count where `settings.scope` is `whole`, or `chunked` with `--chunk-bytes N`; then every piece of N
-bytes is compressed by itself, here as there. The programs' exit code is 1 where a size is beyond its limit.
+Of a safetensors file with tensors of F32 the tensors' bytes are taken, one after the other in the order of their offsets; of any
+other file all bytes. Lines of `lmgc bench` count where `settings.scope` is `whole` or `tensor`, or `chunks` with `--chunk-bytes N`;
+then every piece of N bytes is compressed by itself, here as there. The exit code is 1 where a size is beyond its limit.
 
 A new codec is one function and one row of CODECS.
 """
@@ -26,15 +26,24 @@ import zlib
 from pathlib import Path
 
 
-def tensor_bytes(path):
-    """The bytes that lmgc's codecs see of a file."""
+def pieces(path, scope, chunk_bytes):
+    """What a codec sees at once of a file: bytes and shape, by scope."""
     data = Path(path).read_bytes()
-    if not str(path).endswith(".safetensors"):
-        return data
-    (header_len,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + header_len])
-    offsets = sorted(t["data_offsets"] for name, t in header.items() if name != "__metadata__")
-    return b"".join(data[8 + header_len + start : 8 + header_len + end] for start, end in offsets)
+    tensors = [(data, (len(data) // 4,))]
+    if str(path).endswith(".safetensors"):
+        (header_len,) = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8 : 8 + header_len])
+        header.pop("__metadata__", None)
+        assert all(t["dtype"] == "F32" for t in header.values()), f"{path} has tensors of other types than F32"
+        data = data[8 + header_len :]
+        in_order = sorted(header.values(), key=lambda t: t["data_offsets"])
+        tensors = [(data[slice(*t["data_offsets"])], tuple(t["shape"])) for t in in_order]
+    if scope == "tensor":
+        return [tensor for tensor in tensors if tensor[0]]
+    whole = b"".join(data for data, _ in tensors)
+    step = chunk_bytes if scope == "chunks" else max(len(whole), 1)
+    cut = [whole[at : at + step] for at in range(0, len(whole), step)]
+    return [(piece, (len(piece) // 4,)) for piece in cut]
 
 
 def planes(data, element_bytes=4):
@@ -42,33 +51,33 @@ def planes(data, element_bytes=4):
     return b"".join(data[i:whole:element_bytes] for i in range(element_bytes)) + data[whole:]
 
 
-def gzip_9(data):
+def gzip_9(data, shape=None):
     return len(gzip.compress(data, 9, mtime=0))
 
 
-def xz_6(data):
+def xz_6(data, shape=None):
     return len(lzma.compress(data))
 
 
-def split_xz_6(data):
+def split_xz_6(data, shape=None):
     return 1 + xz_6(planes(data))
 
 
-def bzip2_9(data):
+def bzip2_9(data, shape=None):
     return len(bz2.compress(data, 9))
 
 
-def zstd_19(data):
+def zstd_19(data, shape=None):
     import zstandard
 
     return len(zstandard.ZstdCompressor(level=19).compress(data))
 
 
-def split_zstd_19(data):
+def split_zstd_19(data, shape=None):
     return 1 + zstd_19(planes(data))
 
 
-def bitshuffle_zstd_19(data):
+def bitshuffle_zstd_19(data, shape=None):
     import numpy as np
 
     n = len(data) // 32 * 32
@@ -77,13 +86,13 @@ def bitshuffle_zstd_19(data):
     return 1 + zstd_19(np.packbits(bits, axis=1, bitorder="little").tobytes() + data[n:])
 
 
-def brotli_11(data):
+def brotli_11(data, shape=None):
     import brotli
 
     return len(brotli.compress(data, quality=11, lgwin=22))
 
 
-def png_9(data):
+def png_9(data, shape=None):
     from PIL import Image
 
     height = next(side for side in range(math.isqrt(len(data)), 0, -1) if len(data) % side == 0)
@@ -92,7 +101,7 @@ def png_9(data):
     return file.tell()
 
 
-def flac_8(data):
+def flac_8(data, shape=None):
     """libFLAC at its highest level, without the metadata that it adds: comments and padding."""
     import numpy as np
     import soundfile
@@ -114,6 +123,34 @@ def flac_8(data):
     return size + len(stream) - at
 
 
+def values_of(data, shape):
+    import numpy as np
+
+    # A copy, because fpzip wants to be able to write.
+    return np.frombuffer(data, np.float32, count=len(data) // 4).reshape(shape).copy()
+
+
+def pco_12(data, shape):
+    from pcodec import ChunkConfig, standalone
+
+    return len(standalone.simple_compress(values_of(data, shape).ravel(), ChunkConfig(compression_level=12))) + len(data) % 4
+
+
+def fpzip_lossless(data, shape):
+    """In the tensor's shape; the slowest of more than four dimensions are folded. lmgc writes a byte for their number."""
+    import fpzip
+
+    values = values_of(data, (-1,) + shape[-3:] if len(shape) > 4 else shape)
+    return 1 + len(fpzip.compress(values, precision=0, order="C")) + len(data) % 4
+
+
+def zfp_reversible(data, shape):
+    """One run whatever the shape, as lmgc has it, without the header of zfpy."""
+    import zfpy
+
+    return len(zfpy.compress_numpy(values_of(data, shape).ravel(), write_header=False)) + len(data) % 4
+
+
 TENTH_PERCENT = (0.001, 32)
 TWO_PERCENT = (0.02, 0)
 
@@ -129,12 +166,15 @@ CODECS = {
     "brotli": ("brotli, quality 11, window 22", brotli_11, TENTH_PERCENT),
     "png": ("Pillow, optimize", png_9, TWO_PERCENT),
     "flac": ("libFLAC, highest level", flac_8, TWO_PERCENT),
+    "pco": ("pcodec, level 12", pco_12, TENTH_PERCENT),
+    "fpzip": ("fpzip", fpzip_lossless, TENTH_PERCENT),
+    "zfp": ("zfpy, reversible", zfp_reversible, TENTH_PERCENT),
 }
 
 
 def versions():
     found = {"zlib": zlib.ZLIB_RUNTIME_VERSION}
-    for name in ["zstandard", "brotli", "Pillow", "soundfile"]:
+    for name in ["zstandard", "brotli", "Pillow", "soundfile", "pcodec", "fpzip", "zfpy"]:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -150,29 +190,30 @@ def main():
     args = parser.parse_args()
 
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
-    print(f"{'input':44}{'codec':17}{'raw':>10}{'lmgc':>10}{'reference':>11}{'by %':>9}{'bytes':>9}  limit kept")
-    data, lines, n_beyond = {}, [], 0
+    print(f"{'input':40}{'codec':17}{'scope':8}{'raw':>10}{'lmgc':>10}{'reference':>11}{'by %':>9}{'bytes':>9}  limit kept")
+    scopes = ["chunks"] if args.chunk_bytes else ["whole", "tensor"]
+    seen, lines, n_beyond = {}, [], 0
     for line in args.bench.read_text().splitlines():
         ours = json.loads(line)
         settings = ours.get("settings", {})
-        scope = "chunked" if args.chunk_bytes else "whole"
-        if settings.get("scope") != scope or ours["codec"] not in CODECS:
+        scope = settings.get("scope")
+        if scope not in scopes or ours["codec"] not in CODECS or ours.get("error"):
             continue
         if args.chunk_bytes and int(settings["chunk_bytes"]) != args.chunk_bytes:
             continue
         path = ours["input"]
-        if path not in data:
-            data[path] = tensor_bytes(path)
-        raw = data[path][: ours["raw_bytes"]]
-        assert len(raw) == ours["raw_bytes"], f"{path}: lmgc saw {ours['raw_bytes']} bytes, there are {len(raw)}"
+        if (path, scope) not in seen:
+            seen[path, scope] = pieces(path, scope, args.chunk_bytes)
+        inputs = seen[path, scope]
+        n_raw = sum(len(data) for data, _ in inputs)
+        assert n_raw == ours["raw_bytes"], f"{path}: lmgc saw {ours['raw_bytes']} bytes, there are {n_raw}"
         name, function, (part, n_bytes) = CODECS[ours["codec"]]
-        step = args.chunk_bytes or max(len(raw), 1)
-        reference = sum(function(raw[at : at + step]) for at in range(0, len(raw), step))
+        reference = sum(function(data, shape) for data, shape in inputs)
         difference = ours["compressed_bytes"] - reference
-        is_kept = abs(difference) <= part * reference + n_bytes * math.ceil(len(raw) / step)
+        is_kept = abs(difference) <= part * reference + n_bytes * len(inputs)
         n_beyond += not is_kept
         print(
-            f"{Path(path).name:44}{ours['codec']:17}{len(raw):10}{ours['compressed_bytes']:10}{reference:11}"
+            f"{Path(path).name:40}{ours['codec']:17}{scope:8}{n_raw:10}{ours['compressed_bytes']:10}{reference:11}"
             f"{100 * difference / reference:9.3f}{difference:9}  {'yes' if is_kept else 'NO'}",
             flush=True,
         )
@@ -182,7 +223,7 @@ def main():
                 "codec": ours["codec"],
                 "scope": scope,
                 "reference": name,
-                "raw_bytes": len(raw),
+                "raw_bytes": n_raw,
                 "compressed_bytes": ours["compressed_bytes"],
                 "reference_bytes": reference,
                 "limit_kept": is_kept,
