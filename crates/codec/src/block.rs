@@ -44,11 +44,13 @@ pub enum CodecId {
     Zfp = 14,
     /// The language-model prior.
     Lm = 16,
+    /// The structural prior.
+    Structural = 17,
 }
 
 impl CodecId {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Raw,
         Self::Zstd,
         Self::SplitZstd,
@@ -65,6 +67,7 @@ impl CodecId {
         Self::Fields0,
         Self::Zfp,
         Self::Lm,
+        Self::Structural,
     ];
 
     /// Whether this program was built with it.
@@ -103,6 +106,7 @@ impl fmt::Display for CodecId {
             Self::Fields0 => "fields0",
             Self::Zfp => "zfp",
             Self::Lm => "lm",
+            Self::Structural => "structural",
         })
     }
 }
@@ -180,6 +184,15 @@ impl Place<'_> {
     pub fn element_bytes(&self) -> usize {
         self.dtype.size_bytes() as usize
     }
+
+    /// Lengths of the block's pieces; all of it is one where it belongs to no tensor. `None` if they do not add up to it.
+    pub(crate) fn piece_lens(&self, raw_len: usize) -> Option<Vec<usize>> {
+        if self.pieces.is_empty() {
+            return Some(vec![raw_len]);
+        }
+        let sum = self.pieces.iter().try_fold(0usize, |sum, piece| sum.checked_add(piece.len));
+        (sum == Some(raw_len)).then(|| self.pieces.iter().map(|piece| piece.len).collect())
+    }
 }
 
 /// One block on its way into a codec.
@@ -245,6 +258,11 @@ pub trait BlockCodec: Sync {
 
     /// Whether one block keeps all threads busy, so that blocks should be coded one by one.
     fn is_parallel_inside(&self) -> bool {
+        false
+    }
+
+    /// Whether a tensor should be in one block if it can, and else be cut between rows.
+    fn wants_whole_tensors(&self) -> bool {
         false
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use lmgc_container::{Header, Stream, TensorEntry, Writer};
-use lmgc_tensors::{Dtype, Layout, find_spans};
+use lmgc_tensors::{Dtype, Layout, Span, find_spans};
 use lmgc_tokens::dataset;
 use rayon::prelude::*;
 
@@ -305,6 +305,13 @@ struct PlannedBlock {
     uses_data_codec: bool,
 }
 
+/// Bytes of a tensor's row, if it has rows.
+fn row_bytes(span: &Span) -> Option<u64> {
+    let [_, row @ ..] = span.shape.as_slice() else { return None };
+    let n = row.iter().try_fold(span.dtype.size_bytes(), |product, &dim| product.checked_mul(dim))?;
+    (n > 0).then_some(n)
+}
+
 /// Cuts both streams into blocks, sorted by the place of their first byte in the file.
 ///
 /// A data block goes on over tensors as long as they are of one kind, and is cut at a whole element.
@@ -329,15 +336,28 @@ fn plan(map: &StreamMap, layout: &Layout, codecs: &Codecs<'_>) -> Vec<PlannedBlo
     let mut open: BTreeMap<Stream, usize> = BTreeMap::new();
     for run in map.runs() {
         let kind = kind_of(run);
-        let max_len = codecs.of(&kind).block_bytes() as u64;
-        let max_len = max_len - max_len % kind.dtype.size_bytes().max(1);
+        let codec = codecs.of(&kind);
+        let max_len = codec.block_bytes() as u64;
+        // Where blocks end: after whole elements, or whole rows.
+        let element_bytes = kind.dtype.size_bytes().max(1);
+        let unit = match run.tensor.and_then(|i| layout.spans.get(i)) {
+            Some(span) if codec.wants_whole_tensors() => {
+                row_bytes(span).filter(|&n| n <= max_len).unwrap_or(element_bytes)
+            }
+            _ => element_bytes,
+        };
+        let is_whole = codec.wants_whole_tensors();
+        let max_len = max_len - max_len % unit;
         let mut done = 0;
         while done < run.len {
             let same_kind = |block: &PlannedBlock| {
                 (block.dtype, block.is_token_ids, block.uses_data_codec)
                     == (kind.dtype, kind.is_token_ids, kind.uses_data_codec)
             };
-            let at = open.get(&run.stream).copied().filter(|&at| same_kind(&blocks[at]) && blocks[at].len < max_len);
+            let has_room = |block: &PlannedBlock| {
+                if is_whole { done == 0 && block.len + run.len <= max_len } else { block.len < max_len }
+            };
+            let at = open.get(&run.stream).copied().filter(|&at| same_kind(&blocks[at]) && has_room(&blocks[at]));
             let at = at.unwrap_or_else(|| {
                 let (stream_offset, file_offset) = (run.stream_offset + done, run.file_offset + done);
                 blocks.push(PlannedBlock { stream_offset, file_offset, ..kind });

@@ -226,3 +226,9 @@ impl Error {
         }
     }
 }
+
+impl From<lmgc_coder::Error> for Error {
+    fn from(error: lmgc_coder::Error) -> Self {
+        Self::corrupt_block(error.to_string())
+    }
+}

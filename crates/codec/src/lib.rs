@@ -22,6 +22,7 @@
 
 pub mod baselines;
 pub mod bench;
+mod bits;
 mod block;
 mod compress;
 mod decompress;
@@ -34,6 +35,7 @@ mod journal;
 pub mod lm;
 mod progress;
 mod streams;
+pub mod structural;
 
 pub use block::{BlockCodec, BlockInput, CodecId, CodecName, Encoded, EncodedBlock, Piece, Place};
 pub use compress::{CompressOptions, CompressReport, Level, compress};

@@ -6,6 +6,7 @@
 //!
 //! - [`FrequencyTable`] and [`interval_from_weights`] hold the one rule that makes frequencies from weights.
 //! - [`Encoder`] and [`Decoder`] are the range coder ([`constriction`]'s, 32-bit words and a 64-bit state).
+//! - [`BinaryEncoder`] and [`BinaryDecoder`] code binary decisions, faster.
 //! - [`AdaptiveBit`], [`AdaptiveModel`] and [`AdaptiveUint`] learn as they go and serve side information.
 //!
 //! The bytes that come out are part of the file format:
@@ -34,10 +35,12 @@
 //! ```
 
 mod adaptive;
+mod binary;
 mod frequencies;
 mod range;
 
 pub use adaptive::{AdaptiveBit, AdaptiveModel, AdaptiveUint};
+pub use binary::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder};
 pub use frequencies::{FrequencyTable, MAX_SYMBOLS, interval_from_weights};
 pub use range::{Decoder, Encoder, Interval, PRECISION_BITS};
 

@@ -37,6 +37,7 @@ pub use attention::{AttentionScratch, QueryRows};
 pub use dispatch::{Isa, Kernels};
 pub use kv_cache::{AttentionShape, KvCache};
 pub use linear::{Activation, PackedLinear, Store, TILE_OUTPUTS};
+pub use math::{exp2_negative, ln_f64, log2};
 pub use product::{Product, TILE_ROWS, WeightBlock};
 pub use quant::{BLOCK, QuantMatrix, QuantRows, RowBlock};
 pub use rope::{RopeScaling, RopeTable, rope_frequencies};

@@ -42,6 +42,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, x: Self::F) -> Self::F;
     /// 2^n for integral lanes n in -126..=127.
     fn exp2_integral(self, n: Self::F) -> Self::F;
+    /// The exponent and the mantissa of positive normal lanes: n and m with x = m * 2^n and 1 <= m < 2. Any finite numbers for
+    /// other lanes, the same ones on every instruction set.
+    fn split_exponent(self, x: Self::F) -> (Self::F, Self::F);
     /// `yes` in the lanes where a < b, `no` elsewhere (also where either is NaN).
     fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F;
     /// The largest of the 64 bit patterns with the sign bit cleared.

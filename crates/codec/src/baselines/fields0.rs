@@ -1,8 +1,9 @@
 use lmgc_coder::{AdaptiveBit, AdaptiveModel, Decoder, Encoder};
 use lmgc_tensors::Dtype;
 
+use crate::bits::{BitPacker, BitUnpacker};
 use crate::float_layout::{FloatLayout, bits_of};
-use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Place, Progress};
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
 
 /// A yardstick of our own: sign, exponent and the highest mantissa bits of each value by how often they occurred before in the
 /// same tensor, and the other bits as they are. Values of no floating-point type count byte by byte, each byte as an
@@ -93,72 +94,11 @@ impl Models {
     }
 }
 
-/// Lengths of the block's pieces; all of it is one where it belongs to no tensor. `None` if they do not add up to it.
-fn piece_lens(place: &Place<'_>, raw_len: usize) -> Option<Vec<usize>> {
-    if place.pieces.is_empty() {
-        return Some(vec![raw_len]);
-    }
-    let sum = place.pieces.iter().try_fold(0usize, |sum, piece| sum.checked_add(piece.len));
-    (sum == Some(raw_len)).then(|| place.pieces.iter().map(|piece| piece.len).collect())
-}
-
-/// Packs bits, the first ones lowest.
-#[derive(Default)]
-struct BitPacker {
-    bytes: Vec<u8>,
-    held: u64,
-    n_held: u32,
-}
-
-impl BitPacker {
-    /// Appends the low `n_bits` bits, 56 at most.
-    fn push(&mut self, value: u64, n_bits: u32) {
-        self.held |= (value & ((1 << n_bits) - 1)) << self.n_held;
-        self.n_held += n_bits;
-        while self.n_held >= 8 {
-            self.bytes.push(self.held as u8);
-            self.held >>= 8;
-            self.n_held -= 8;
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        if self.n_held > 0 {
-            self.bytes.push(self.held as u8);
-        }
-        self.bytes
-    }
-}
-
-/// Reads what [`BitPacker`] wrote; zeros past the end.
-struct BitUnpacker<'a> {
-    bytes: std::slice::Iter<'a, u8>,
-    held: u64,
-    n_held: u32,
-}
-
-impl<'a> BitUnpacker<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes: bytes.iter(), held: 0, n_held: 0 }
-    }
-
-    fn take(&mut self, n_bits: u32) -> u64 {
-        while self.n_held < n_bits {
-            self.held |= u64::from(self.bytes.next().copied().unwrap_or(0)) << self.n_held;
-            self.n_held += 8;
-        }
-        let value = self.held & ((1 << n_bits) - 1);
-        self.held >>= n_bits;
-        self.n_held -= n_bits;
-        value
-    }
-}
-
 impl BlockCodec for Fields0 {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
         let BlockInput { bytes, place, .. } = input;
         let fields = Fields::of(place.dtype);
-        let lens = piece_lens(&place, bytes.len()).ok_or_else(|| Error::CodecRefuses {
+        let lens = place.piece_lens(bytes.len()).ok_or_else(|| Error::CodecRefuses {
             codec: CodecId::Fields0,
             reason: format!("the block's tensors do not add up to its {} bytes", bytes.len()),
         })?;
@@ -183,7 +123,8 @@ impl BlockCodec for Fields0 {
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
         let EncodedBlock { payload, raw_len, place, .. } = block;
         let fields = Fields::of(place.dtype);
-        let lens = piece_lens(&place, raw_len)
+        let lens = place
+            .piece_lens(raw_len)
             .ok_or_else(|| Error::corrupt_block(format!("tensors that do not add up to {raw_len} bytes")))?;
         let n_tail = lens.iter().map(|len| len % fields.n_bytes()).sum::<usize>();
         let n_values = (raw_len - n_tail) / fields.n_bytes();

@@ -73,6 +73,7 @@ pub use zstd::Zstd;
 use std::io::Read;
 use std::ops::RangeInclusive;
 
+use crate::structural::Structural;
 use crate::{BlockCodec, CodecId, Error, Level};
 
 /// Bytes of a block: large enough for the libraries' windows, small enough for several to be in memory.
@@ -98,6 +99,7 @@ fn read_block(codec: &str, decoder: impl Read, raw_len: usize) -> Result<Vec<u8>
 pub fn codec(id: CodecId, level: i32) -> Result<Box<dyn BlockCodec>, Error> {
     Ok(match id {
         CodecId::Raw => Box::new(Raw),
+        CodecId::Structural => Box::new(Structural::new(Level::new(level.clamp(1, 9) as u8).unwrap_or_default())),
         CodecId::Zstd => Box::new(Zstd { level }),
         CodecId::SplitZstd => Box::new(SplitZstd { level }),
         CodecId::Gzip => Box::new(Gzip { level: level.unsigned_abs() }),
@@ -135,6 +137,7 @@ pub fn levels(id: CodecId) -> Option<RangeInclusive<i32>> {
         CodecId::Lzma | CodecId::SplitXz => Some(0..=9),
         CodecId::Brotli => Some(0..=11),
         CodecId::Pco => Some(0..=12),
+        CodecId::Structural => Some(1..=9),
         _ => None,
     }
 }
@@ -147,6 +150,7 @@ pub fn reference_level(id: CodecId) -> i32 {
         CodecId::Lzma | CodecId::SplitXz => 6,
         CodecId::Brotli => 11,
         CodecId::Pco => 12,
+        CodecId::Structural => 5,
         _ => 0,
     }
 }

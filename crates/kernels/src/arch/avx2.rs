@@ -123,6 +123,20 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn split_exponent(self, x: Self::F) -> (Self::F, Self::F) {
+        // SAFETY: the instructions are there (see `Avx2`), and nothing touches memory.
+        let half = |x| unsafe {
+            let bits = _mm256_castps_si256(x);
+            let exponent = _mm256_sub_epi32(_mm256_srli_epi32::<23>(bits), _mm256_set1_epi32(127));
+            let mantissa = _mm256_and_si256(bits, _mm256_set1_epi32(0x007f_ffff));
+            let mantissa = _mm256_or_si256(mantissa, _mm256_set1_epi32(0x3f80_0000));
+            (_mm256_cvtepi32_ps(exponent), _mm256_castsi256_ps(mantissa))
+        };
+        let (low, high) = (half(x.0), half(x.1));
+        (Pair(low.0, high.0), Pair(low.1, high.1))
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F {
         let mask = halves!(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
         halves!(_mm256_blendv_ps(no, yes, mask))

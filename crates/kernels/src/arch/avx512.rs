@@ -120,6 +120,17 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn split_exponent(self, x: Self::F) -> (Self::F, Self::F) {
+        lanes!({
+            let bits = _mm512_castps_si512(x);
+            let exponent = _mm512_sub_epi32(_mm512_srli_epi32::<23>(bits), _mm512_set1_epi32(127));
+            let mantissa = _mm512_and_si512(bits, _mm512_set1_epi32(0x007f_ffff));
+            let mantissa = _mm512_or_si512(mantissa, _mm512_set1_epi32(0x3f80_0000));
+            (_mm512_cvtepi32_ps(exponent), _mm512_castsi512_ps(mantissa))
+        })
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F {
         lanes!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
     }

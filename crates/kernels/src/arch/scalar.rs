@@ -87,6 +87,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn split_exponent(self, x: Self::F) -> (Self::F, Self::F) {
+        let exponent = map(x, |x| ((x.to_bits() >> 23) as i32 - 127) as f32);
+        (exponent, map(x, |x| f32::from_bits(x.to_bits() & 0x007f_ffff | 0x3f80_0000)))
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F {
         core::array::from_fn(|i| if a[i] < b[i] { yes[i] } else { no[i] })
     }

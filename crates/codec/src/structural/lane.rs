@@ -1,0 +1,480 @@
+//! Coding the values of a lane: a run of groups of 16 samples. Encoder and decoder run the same code; they differ in the channel.
+//!
+//! A value is asked for by halving intervals: is it zero; has it the leading bits that all likely values share; if not, its
+//! sign, its exponent counted from the likeliest one, and the mantissa's bits until the densities are flat. The rest goes plain.
+
+use lmgc_kernels::{Kernel, LANES, Simd};
+
+use super::density::{Densities, LOGISTIC, N_DENSITIES, NORMAL, Point, Shapes, exp2};
+use super::factor::Filter;
+use super::fit::{correct, predict};
+use super::mixer::{Channel, Mixer, N_CONTEXTS, Question};
+use super::number::Format;
+use super::scales::{Features, ScaleModel};
+use super::view::View;
+
+/// A matrix, ready to be coded.
+pub(super) struct Matrix<'a> {
+    pub(super) view: View,
+    pub(super) format: Format,
+    pub(super) filter: &'a Filter,
+    /// Whether it has zeros.
+    pub(super) has_zeros: bool,
+}
+
+/// Some groups of a matrix; the values lie in coding order, samples fastest.
+pub(super) struct Part<'a> {
+    pub(super) matrix: &'a Matrix<'a>,
+    pub(super) groups: std::ops::Range<usize>,
+}
+
+impl Part<'_> {
+    /// Calls `f` with each element in coding order.
+    pub(super) fn for_each_element(&self, mut f: impl FnMut(usize)) {
+        let view = &self.matrix.view;
+        for group in self.groups.clone() {
+            let first = group * LANES;
+            for i in 0..view.n_coordinates {
+                for j in first..(first + LANES).min(view.n_samples) {
+                    f(view.at(i, j));
+                }
+            }
+        }
+    }
+
+    /// Number of values.
+    pub(super) fn n_values(&self) -> usize {
+        let view = &self.matrix.view;
+        let first = (self.groups.start * LANES).min(view.n_samples);
+        ((self.groups.end * LANES).min(view.n_samples) - first) * view.n_coordinates
+    }
+}
+
+/// Codes a part. `values` are the elements' bits in coding order: read by an encoder's channel, written by a decoder's.
+pub(super) struct CodePart<'a, 'm, C> {
+    pub(super) part: &'a Part<'a>,
+    pub(super) values: &'a mut [u64],
+    pub(super) mixer: &'a mut Mixer<'m>,
+    pub(super) channel: &'a mut C,
+}
+
+/// What is known of the coordinates of the group before, and of this one as far as it has been coded.
+struct Memory {
+    /// Deviations from the prediction, in standard deviations.
+    deviations: Vec<[f32; LANES]>,
+    /// Values without their scales.
+    values: Vec<[f32; LANES]>,
+}
+
+/// Nodes of the decision tree: see [`super::mixer::N_NODES`].
+mod node {
+    pub(super) const ZERO: usize = 0;
+    pub(super) const SIGN: usize = 1;
+    pub(super) const REACHES: usize = 2;
+    pub(super) const PREFIX: usize = 3;
+    pub(super) const UP: usize = 4;
+    pub(super) const DOWN: usize = 17;
+    pub(super) const TREE: usize = 31;
+    pub(super) const MANTISSA: usize = 32;
+    pub(super) const LEADING: usize = 64;
+}
+
+/// Steps from the likeliest exponent; beyond, its bits are asked for.
+const MAX_STEPS: i32 = 12;
+/// Deviations within which a value is likely.
+const LIKELY_DEVIATIONS: f32 = 4.0;
+/// Least intervals have at least this part of a standard deviation, in octaves.
+const FLAT_OCTAVES: i32 = 2;
+
+#[inline(always)]
+fn hash(table: u32, node: usize, context: u32) -> u32 {
+    let mixed = (node as u32).wrapping_mul(0x9e37_79b1) ^ context.wrapping_mul(0x85eb_ca6b) ^ table << 3;
+    (mixed ^ mixed >> 15).wrapping_mul(0xc2b2_ae35)
+}
+
+/// The exponent of a positive normal number.
+#[inline(always)]
+fn octave(x: f32) -> i32 {
+    (x.to_bits() >> 23) as i32 - 127
+}
+
+#[inline(always)]
+fn sign_class(x: f32) -> u32 {
+    if x > 0.0 {
+        1
+    } else if x < 0.0 {
+        2
+    } else {
+        0
+    }
+}
+
+impl<C: Channel> Kernel for CodePart<'_, '_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { part, values, mixer, channel } = self;
+        let matrix = part.matrix;
+        let (view, filter) = (matrix.view, matrix.filter);
+        let n = view.n_coordinates;
+        let shapes = Shapes::new([NORMAL, LOGISTIC, NORMAL, LOGISTIC, NORMAL, NORMAL, LOGISTIC, NORMAL]);
+        let mut scale_model = ScaleModel::new(n);
+        let mut memory = Memory { deviations: vec![[0.0; LANES]; n], values: vec![[0.0; LANES]; n] };
+        let mut estimates = vec![[0.0; LANES]; filter.rank];
+        // The taps' distance, if a neighbour in it is still remembered.
+        let far = if view.n_taps > 1 && view.n_taps <= LANES { view.n_taps } else { 2 };
+        let mut rest = values;
+        for group in part.groups.clone() {
+            let first = group * LANES;
+            let n_in_group = LANES.min(view.n_samples - first);
+            let (now, later) = rest.split_at_mut(n * n_in_group);
+            rest = later;
+            estimates.fill([0.0; LANES]);
+            scale_model.next_group();
+            for (i, values) in now.chunks_exact_mut(n_in_group).enumerate() {
+                let mut means = [0.0; LANES];
+                simd.store(predict(simd, filter, i, &estimates), &mut means);
+                let (deviations_before, values_before) = (memory.deviations[i], memory.values[i]);
+                let mut deviations = [0.0f32; LANES];
+                let mut plain = [0.0f32; LANES];
+                let (row_scale, spread) = (filter.row_scales[i], filter.deviations[i]);
+                for t in 0..n_in_group {
+                    let back = |now: &[f32; LANES], before: &[f32; LANES], distance: usize| {
+                        if t >= distance { now[t - distance] } else { before[LANES + t - distance] }
+                    };
+                    let above = |rows: &[[f32; LANES]]| if i > 0 { rows[i - 1][t] } else { 0.0 };
+                    let value_scale = (row_scale * filter.column_scales[first + t]).clamp(1e-37, 1e37);
+                    let features = Features {
+                        left: back(&deviations, &deviations_before, 1),
+                        far: back(&deviations, &deviations_before, far),
+                        above: above(&memory.deviations),
+                    };
+                    let neighbours = Features {
+                        left: back(&plain, &values_before, 1),
+                        far: back(&plain, &values_before, far),
+                        above: above(&memory.values),
+                    };
+                    let coder = ValueCoder {
+                        simd,
+                        matrix,
+                        shapes: &shapes,
+                        unit: value_scale,
+                        deviation_unit: value_scale * spread,
+                        mean: means[t] * value_scale,
+                        zero_rates: scale_model.zero_rates(i, t),
+                        scales: scale_model.predict(simd, i, t, &features),
+                        neighbours,
+                    };
+                    let bits = coder.code(values[t], mixer, channel);
+                    values[t] = bits;
+                    let x = matrix.format.number(bits);
+                    let is_zero = bits == 0;
+                    // Scales are normal numbers; what overflows counts as an outlier.
+                    plain[t] = (x / value_scale).clamp(-1e6, 1e6);
+                    deviations[t] = ((plain[t] - means[t]) / spread).clamp(-1e6, 1e6);
+                    if matrix.format.is_finite(bits) {
+                        scale_model.learn(simd, i, t, deviations[t], plain[t], is_zero, &coder.scales);
+                    } else {
+                        (plain[t], deviations[t]) = (means[t], 0.0);
+                    }
+                    if is_zero {
+                        deviations[t] = 0.0;
+                    }
+                }
+                let innovation = simd.sub(simd.load(&plain), simd.load(&means));
+                correct(simd, filter, i, innovation, &mut estimates);
+                memory.deviations[i] = deviations;
+                memory.values[i] = plain;
+            }
+        }
+    }
+}
+
+/// Codes one value.
+struct ValueCoder<'a, S: Simd> {
+    simd: S,
+    matrix: &'a Matrix<'a>,
+    shapes: &'a Shapes,
+    /// Scale of the value, and of its deviations from the mean.
+    unit: f32,
+    deviation_unit: f32,
+    mean: f32,
+    zero_rates: [u32; 2],
+    scales: super::scales::Scales,
+    neighbours: Features,
+}
+
+/// An interval of magnitudes, [low, high), on the side of the value's sign.
+struct Interval<S: Simd> {
+    low: Point<S>,
+    high: Point<S>,
+}
+
+/// The contexts of a value that do not change from question to question.
+struct Contexts {
+    mean: u32,
+    neighbourhood: u32,
+    exponent: u32,
+    spread: u32,
+}
+
+impl<S: Simd> ValueCoder<'_, S> {
+    #[inline(always)]
+    fn code(&self, actual: u64, mixer: &mut Mixer<'_>, channel: &mut impl Channel) -> u64 {
+        let format = &self.matrix.format;
+        if self.matrix.has_zeros {
+            let is_zero = mixer.ask(self.simd, &self.zero_question(), actual == 0, channel);
+            if is_zero {
+                return 0;
+            }
+        }
+        let scales = &self.scales;
+        let deviation = (self.deviation_unit * scales.deviation).clamp(1e-37, 1e37);
+        let magnitude = (self.unit * scales.magnitude).clamp(1e-37, 1e37);
+        let mean = self.mean.clamp(-1e37, 1e37);
+        let near = 1.0 / deviation;
+        let mut means = [0.0; LANES];
+        let mut inverse = [0.0; LANES];
+        means[..5].fill(mean);
+        means[7] = mean;
+        let row = 1.0 / (self.deviation_unit * scales.row).clamp(1e-37, 1e37);
+        let column = 1.0 / (self.deviation_unit * scales.column * 1.25).clamp(1e-37, 1e37);
+        let wide = 1.0 / magnitude;
+        inverse[..N_DENSITIES].copy_from_slice(&[near, near, 2.0 * near, 0.4 * near, row, wide, 0.5 * wide, column]);
+        let densities = Densities::new(self.simd, &means, &inverse, self.shapes);
+
+        let likeliest = octave(mean.abs() + 0.67 * deviation);
+        let exponent = format.exponent_of_octave(likeliest).clamp(1, format.max_exponent - 1);
+        let contexts = self.contexts(mean * near, exponent);
+        let flat = octave(deviation.min(magnitude).max(1e-37)) - FLAT_OCTAVES;
+
+        let ask = |mixer: &mut Mixer<'_>, channel: &mut _, node, odds, bit| {
+            let question = self.question(&contexts, node, odds, None);
+            mixer.ask(self.simd, &question, bit, channel)
+        };
+
+        // The leading bits that all likely values share.
+        let mut level = 0;
+        let mut mantissa = 0u64;
+        let mut start = None;
+        let (likely_low, likely_high) =
+            ((mean - LIKELY_DEVIATIONS * deviation).to_bits(), (mean + LIKELY_DEVIATIONS * deviation).to_bits());
+        let shared_exponent = format.exponent_of_octave(((likely_low >> 23) & 0xff) as i32 - 127);
+        if (likely_low ^ likely_high) >> 23 == 0 && (1..format.max_exponent).contains(&shared_exponent) {
+            let n_shared = ((likely_low ^ likely_high) << 9 | 0xff).leading_zeros().min(23);
+            level = n_shared.min(format.coded_mantissa_bits());
+            let prefix = if level == 0 { 0 } else { u64::from((likely_low << 9) >> (32 - level)) };
+            let is_negative = likely_low >> 31 == 1;
+            let low = format.magnitude(shared_exponent, prefix << (format.mantissa_bits - level));
+            let width = format.width(shared_exponent, level);
+            let (from, to) = if is_negative { (-(low + width), -low) } else { (low, low + width) };
+            let (from, to) = (densities.at(from), densities.at(to));
+            let odds = densities.inside_odds(from, to);
+            let is_shared = format.is_negative(actual) == is_negative
+                && format.exponent(actual) == shared_exponent
+                && format.mantissa(actual) >> (format.mantissa_bits - level) == prefix;
+            let relative = (octave(width) - octave(deviation)).clamp(0, 15) as u32;
+            let question = self.question(&contexts, node::PREFIX, odds, Some(relative));
+            if mixer.ask(self.simd, &question, is_shared, channel) {
+                let (low_point, high_point) = if is_negative { (to, from) } else { (from, to) };
+                start = Some((is_negative, shared_exponent, low, Interval { low: low_point, high: high_point }));
+                mantissa = prefix << (format.mantissa_bits - level);
+            } else {
+                level = 0;
+            }
+        }
+
+        let (is_negative, found_exponent, mut low, mut interval) = match start {
+            Some(start) => start,
+            None => self.sign_and_exponent(&densities, &contexts, exponent, actual, mixer, channel),
+        };
+
+        let through_prefix = start_level(level);
+        let n_levels = (format.octave(found_exponent) - flat).max(1).min(format.coded_mantissa_bits() as i32) as u32;
+        let relative_exponent = (found_exponent - exponent).clamp(-6, 6) + 6;
+        let mut leading = 1usize;
+        let mut width = format.width(found_exponent, level);
+        while level < n_levels {
+            width *= 0.5;
+            let middle = densities.at(if is_negative { -(low + width) } else { low + width });
+            let odds = self.magnitude_odds(&densities, &interval, middle, is_negative);
+            let bit = format.mantissa(actual) >> (format.mantissa_bits - 1 - level) & 1 == 1;
+            let relative = (octave(width.max(1e-37)) - octave(deviation)).clamp(-6, 14) + 6;
+            let node = if !through_prefix && level < 3 {
+                node::LEADING + relative_exponent as usize * 8 + leading
+            } else {
+                node::MANTISSA + relative as usize
+            };
+            if ask(mixer, channel, node, odds, bit) {
+                interval.low = middle;
+                low += width;
+                mantissa |= 1 << (format.mantissa_bits - 1 - level);
+                leading = 2 * leading + 1;
+            } else {
+                interval.high = middle;
+                leading *= 2;
+            }
+            level += 1;
+        }
+        let n_plain = format.coded_mantissa_bits() - level;
+        let plain = channel.plain(format.mantissa(actual) >> format.low_bits, n_plain);
+        mantissa |= (plain & ((1 << n_plain) - 1)) << format.low_bits;
+        format.assemble(is_negative, found_exponent, mantissa)
+    }
+
+    /// The sign and the exponent, and with them the interval of magnitudes that begins at the returned number.
+    #[inline(always)]
+    fn sign_and_exponent(
+        &self,
+        densities: &Densities<S>,
+        contexts: &Contexts,
+        likeliest: i32,
+        actual: u64,
+        mixer: &mut Mixer<'_>,
+        channel: &mut impl Channel,
+    ) -> (bool, i32, f32, Interval<S>) {
+        let format = &self.matrix.format;
+        let ask = |mixer: &mut Mixer<'_>, channel: &mut _, node, odds, bit| {
+            let question = self.question(contexts, node, odds, None);
+            mixer.ask(self.simd, &question, bit, channel)
+        };
+        let (bottom, zero, top) = (densities.at(f32::MIN), densities.at(0.0), densities.at(f32::MAX));
+        let odds = densities.upper_odds(bottom, zero, top);
+        let is_negative = !ask(mixer, channel, node::SIGN, odds, !format.is_negative(actual));
+        let at = |magnitude: f32| densities.at(if is_negative { -magnitude } else { magnitude });
+        let mut interval = Interval { low: zero, high: if is_negative { bottom } else { top } };
+        let wanted = format.exponent(actual);
+        let mut exponent = likeliest;
+        let middle = at(format.magnitude(exponent, 0));
+        let odds = self.magnitude_odds(densities, &interval, middle, is_negative);
+        let mut n_steps = 0;
+        if ask(mixer, channel, node::REACHES, odds, wanted >= exponent) {
+            interval.low = middle;
+            while exponent < format.max_exponent && n_steps < MAX_STEPS {
+                let middle = at(format.magnitude(exponent + 1, 0));
+                let odds = self.magnitude_odds(densities, &interval, middle, is_negative);
+                if !ask(mixer, channel, node::UP + n_steps as usize, odds, wanted > exponent) {
+                    interval.high = middle;
+                    break;
+                }
+                interval.low = middle;
+                exponent += 1;
+                n_steps += 1;
+            }
+        } else {
+            interval.high = middle;
+            exponent -= 1;
+            while exponent > 0 && n_steps < MAX_STEPS {
+                let middle = at(format.magnitude(exponent, 0));
+                let odds = self.magnitude_odds(densities, &interval, middle, is_negative);
+                if ask(mixer, channel, node::DOWN + n_steps as usize, odds, wanted >= exponent) {
+                    interval.low = middle;
+                    break;
+                }
+                interval.high = middle;
+                exponent -= 1;
+                n_steps += 1;
+            }
+        }
+        if n_steps == MAX_STEPS {
+            exponent = self.far_exponent(wanted, mixer, channel);
+            interval = Interval { low: at(format.magnitude(exponent, 0)), high: at(format.magnitude(exponent + 1, 0)) };
+        }
+        (is_negative, exponent, format.magnitude(exponent, 0), interval)
+    }
+
+    /// An exponent bit by bit.
+    #[inline(always)]
+    fn far_exponent(&self, wanted: i32, mixer: &mut Mixer<'_>, channel: &mut impl Channel) -> i32 {
+        let n_bits = self.matrix.format.exponent_bits;
+        let mut tree = 1u32;
+        for at in (0..n_bits).rev() {
+            let mut contexts = [0; N_CONTEXTS];
+            for (table, context) in contexts.iter_mut().enumerate() {
+                *context = hash(table as u32, node::TREE, tree);
+            }
+            let question = Question { node: node::TREE, densities: self.simd.zero(), contexts };
+            let bit = mixer.ask(self.simd, &question, wanted >> at & 1 == 1, channel);
+            tree = 2 * tree + u32::from(bit);
+        }
+        tree as i32 - (1 << n_bits)
+    }
+
+    /// log2 of the odds that the magnitude is the middle one or above.
+    #[inline(always)]
+    fn magnitude_odds(
+        &self,
+        densities: &Densities<S>,
+        interval: &Interval<S>,
+        middle: Point<S>,
+        is_negative: bool,
+    ) -> S::F {
+        if is_negative {
+            let odds = densities.upper_odds(interval.high, middle, interval.low);
+            self.simd.sub(self.simd.zero(), odds)
+        } else {
+            densities.upper_odds(interval.low, middle, interval.high)
+        }
+    }
+
+    #[inline(always)]
+    fn contexts(&self, mean_deviations: f32, exponent: i32) -> Contexts {
+        let Features { left, far, above } = self.neighbours;
+        let signs = sign_class(left) * 9 + sign_class(far) * 3 + sign_class(above);
+        let size = left.abs() + far.abs() + above.abs();
+        let size = if size > 0.0 { (octave(size.max(1e-30)).clamp(-12, 12) + 13) as u32 } else { 0 };
+        Contexts {
+            mean: ((mean_deviations * 2.0).clamp(-12.0, 12.0) + 12.5) as u32,
+            neighbourhood: signs * 32 + size,
+            exponent: exponent as u32,
+            spread: (self.scales.octaves * 2.0).clamp(-20.0, 20.0).round_ties_even() as i32 as u32 & 63,
+        }
+    }
+
+    #[inline(always)]
+    fn question(&self, contexts: &Contexts, node: usize, odds: S::F, extra: Option<u32>) -> Question<S::F> {
+        let mut lanes = [0.0; LANES];
+        self.simd.store(odds, &mut lanes);
+        let opinion = ((lanes[0] * 1.5).clamp(-15.0, 15.0) + 16.5) as u32;
+        let extra = extra.unwrap_or(0);
+        Question {
+            node,
+            densities: odds,
+            contexts: [
+                hash(0, node, extra),
+                hash(1, node, contexts.mean + 32 * extra),
+                hash(2, node, contexts.neighbourhood),
+                hash(3, node, contexts.exponent),
+                hash(4, node, contexts.spread * 32 + opinion),
+            ],
+        }
+    }
+
+    fn zero_question(&self) -> Question<S::F> {
+        let Features { left, far, above } = self.neighbours;
+        let zeros = u32::from(left == 0.0) * 4 + u32::from(far == 0.0) * 2 + u32::from(above == 0.0);
+        let [row, column] = self.zero_rates;
+        let contexts = [
+            hash(0, node::ZERO, zeros),
+            hash(1, node::ZERO, row * 16 + column),
+            hash(2, node::ZERO, column * 8 + zeros),
+            hash(3, node::ZERO, row * 8 + zeros),
+            hash(4, node::ZERO, (row * 16 + column) * 8 + zeros),
+        ];
+        Question { node: node::ZERO, densities: self.simd.zero(), contexts }
+    }
+}
+
+/// Whether the leading bits were taken over from the prediction.
+fn start_level(level: u32) -> bool {
+    level > 0
+}
+
+/// 2^x of a single number, as [`exp2`] has it.
+#[inline(always)]
+pub(super) fn exp2_of<S: Simd>(simd: S, x: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    simd.store(exp2(simd, simd.splat(x)), &mut lanes);
+    lanes[0]
+}

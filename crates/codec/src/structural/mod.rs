@@ -1,0 +1,397 @@
+//! The structural prior: values by what a gradient is, a matrix of few factors and much noise.
+//!
+//! Each tensor is a matrix of coordinates x samples (`view`). Its scales and the factors that its coordinates share are found by
+//! the encoder (`fit`) and sent (`factor`). Going down a sample, both sides predict each coordinate from those before. What is left is coded by
+//! halving intervals (`lane`): densities around the prediction, with scales learned from neighbours (`scales`), answer each
+//! question together with adaptive counts (`mixer`), and bits on which all answers are even go plain. `docs/structural.md` has
+//! the whole and what each part brings.
+
+mod density;
+mod factor;
+mod fit;
+mod lane;
+mod linear_algebra;
+mod mixer;
+mod number;
+mod scales;
+mod view;
+
+use lmgc_coder::{AdaptiveUint, BinaryDecoder, BinaryEncoder, Decoder, Encoder};
+use lmgc_kernels::{Kernels, LANES};
+use rayon::prelude::*;
+
+use self::factor::{FactorCode, Factors, Filter};
+use self::fit::{Effort, fit};
+use self::lane::{CodePart, Matrix, Part};
+use self::mixer::{Mixer, Reading, Tables, Writing};
+use self::number::Format;
+use self::view::View;
+use crate::baselines::{Auto, Raw};
+use crate::bits::{BitPacker, BitUnpacker};
+use crate::float_layout::bits_of;
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Level, NoProgress, Piece, Place, Progress};
+
+/// The structural codec.
+#[derive(Clone, Copy, Debug)]
+pub struct Structural {
+    kernels: Kernels,
+    level: Level,
+}
+
+/// Bytes of a block: a tensor of this size is still one.
+const BLOCK_BYTES: usize = 32 << 20;
+/// Values that a lane has at least, unless a block has fewer: each lane learns anew.
+const MIN_LANE_VALUES: usize = 1 << 17;
+const MAX_LANES: usize = 256;
+/// Bytes of a stream's length.
+const LEN_BYTES: usize = 4;
+
+impl Structural {
+    /// The codec with the fastest kernels of this machine; they change the speed and nothing else.
+    pub fn new(level: Level) -> Self {
+        Self { kernels: Kernels::detect(), level }
+    }
+
+    /// The codec with given kernels.
+    pub fn with_kernels(level: Level, kernels: Kernels) -> Self {
+        Self { kernels, level }
+    }
+
+    fn effort(&self) -> Effort {
+        let n_rounds = match self.level.get() {
+            ..=6 => 1,
+            7..=8 => 2,
+            _ => 3,
+        };
+        let max_rank = [16, 32, 48, 64, 128, 192, 256, 384, 512][usize::from(self.level.get()) - 1];
+        Effort { max_rank, n_rounds }
+    }
+}
+
+fn corrupt(what: impl Into<String>) -> Error {
+    Error::corrupt_block(format!("structural: {}", what.into()))
+}
+
+/// What is sent of a piece before its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Description {
+    /// All values are the same.
+    Constant(u64),
+    Matrix {
+        low_bits: u32,
+        bias: i32,
+        has_zeros: bool,
+        factors: Factors,
+    },
+}
+
+/// Adaptive code for the descriptions of a block's pieces.
+struct DescriptionCode {
+    low_bits: AdaptiveUint,
+    factors: FactorCode,
+}
+
+impl DescriptionCode {
+    fn new() -> Self {
+        Self { low_bits: AdaptiveUint::new(), factors: FactorCode::new() }
+    }
+
+    fn encode(&mut self, encoder: &mut Encoder, format: &Format, description: &Description) {
+        match description {
+            Description::Constant(bits) => {
+                encoder.encode_bits(1, 1);
+                encoder.encode_bits(*bits, 8 * format.n_bytes() as u32);
+            }
+            Description::Matrix { low_bits, bias, has_zeros, factors } => {
+                encoder.encode_bits(0, 1);
+                self.low_bits.encode_uint(encoder, u64::from(*low_bits));
+                if format.is_wide() {
+                    encoder.encode_bits(*bias as u64, format.exponent_bits);
+                }
+                encoder.encode_bits(u64::from(*has_zeros), 1);
+                self.factors.encode(encoder, factors);
+            }
+        }
+    }
+
+    fn decode(&mut self, decoder: &mut Decoder<'_>, format: &Format, view: View) -> Result<Description, Error> {
+        if decoder.decode_bits(1)? == 1 {
+            return Ok(Description::Constant(decoder.decode_bits(8 * format.n_bytes() as u32)?));
+        }
+        let low_bits = self.low_bits.decode_uint(decoder)?;
+        let low_bits = u32::try_from(low_bits)
+            .ok()
+            .filter(|&bits| bits <= format.mantissa_bits)
+            .ok_or_else(|| corrupt("more bits are left out than there are"))?;
+        let bias = if format.is_wide() { decoder.decode_bits(format.exponent_bits)? as i32 } else { format.bias };
+        let has_zeros = decoder.decode_bits(1)? == 1;
+        let factors = self.factors.decode(decoder, view.n_coordinates, view.n_samples)?;
+        Ok(Description::Matrix { low_bits, bias, has_zeros, factors })
+    }
+}
+
+/// A block's pieces as whole numbers of elements.
+struct Cut {
+    /// Place of the piece's elements in the block, and the view of them.
+    pieces: Vec<(std::ops::Range<usize>, View)>,
+    /// Places of the bytes that make no element.
+    tails: Vec<std::ops::Range<usize>>,
+}
+
+impl Cut {
+    fn new(place: Place<'_>, format: &Format, raw_len: usize) -> Option<Self> {
+        let lens = place.piece_lens(raw_len)?;
+        let (mut pieces, mut tails, mut start) = (Vec::new(), Vec::new(), 0);
+        for (at, len) in lens.into_iter().enumerate() {
+            let n_elements = len / format.n_bytes();
+            let end = start + n_elements * format.n_bytes();
+            if n_elements > 0 {
+                let piece: Option<&Piece<'_>> = place.pieces.get(at);
+                pieces.push((start..end, View::of(piece, n_elements, format.n_bytes())));
+            }
+            tails.push(end..start + len);
+            start += len;
+        }
+        Some(Self { pieces, tails })
+    }
+
+    fn n_values(&self) -> usize {
+        self.pieces.iter().map(|(_, view)| view.n_elements()).sum()
+    }
+}
+
+/// The matrices of a block, and where they are in it.
+struct Matrices<'a> {
+    matrices: Vec<Matrix<'a>>,
+    places: Vec<std::ops::Range<usize>>,
+}
+
+/// Cuts matrices into lanes of about the same number of values.
+fn lanes<'a>(matrices: &'a [Matrix<'a>], n_lanes: usize) -> Vec<Vec<(usize, Part<'a>)>> {
+    let total: usize = matrices.iter().map(|matrix| matrix.view.n_elements()).sum();
+    let mut lanes: Vec<Vec<(usize, Part<'_>)>> = (0..n_lanes).map(|_| Vec::new()).collect();
+    let mut done = 0;
+    for (index, matrix) in matrices.iter().enumerate() {
+        let n_groups = matrix.view.n_samples.div_ceil(LANES);
+        let group_values = LANES * matrix.view.n_coordinates;
+        let lane_of = |group: usize| {
+            let before = (done + group * group_values) as u128;
+            ((before * n_lanes as u128 / total.max(1) as u128) as usize).min(n_lanes - 1)
+        };
+        let mut start = 0;
+        while start < n_groups {
+            let lane = lane_of(start);
+            let end = (start + 1..n_groups).find(|&group| lane_of(group) != lane).unwrap_or(n_groups);
+            lanes[lane].push((index, Part { matrix, groups: start..end }));
+            start = end;
+        }
+        done += matrix.view.n_elements();
+    }
+    lanes
+}
+
+/// The filter of each described matrix.
+fn filters(descriptions: &[Description], cut: &Cut) -> Vec<Filter> {
+    descriptions
+        .par_iter()
+        .zip(&cut.pieces)
+        .map(|(description, (_, view))| match description {
+            Description::Constant(_) => Filter::default(),
+            Description::Matrix { factors, .. } => Filter::new(factors, view.n_coordinates, view.n_samples),
+        })
+        .collect()
+}
+
+fn matrices<'a>(descriptions: &[Description], filters: &'a [Filter], cut: &Cut, format: Format) -> Matrices<'a> {
+    let mut found = Matrices { matrices: Vec::new(), places: Vec::new() };
+    for ((description, filter), (place, view)) in descriptions.iter().zip(filters).zip(&cut.pieces) {
+        if let Description::Matrix { low_bits, bias, has_zeros, .. } = description {
+            let format = Format { low_bits: *low_bits, bias: *bias, ..format };
+            found.matrices.push(Matrix { view: *view, format, filter, has_zeros: *has_zeros });
+            found.places.push(place.clone());
+        }
+    }
+    found
+}
+
+/// Looks at the values of a piece.
+fn describe(kernels: Kernels, format: Format, view: View, bytes: &[u8], effort: Effort) -> Description {
+    let values = || bytes.chunks_exact(format.n_bytes()).map(bits_of);
+    let first = values().next().unwrap_or(0);
+    if values().all(|bits| bits == first) {
+        return Description::Constant(first);
+    }
+    let all = values().fold(0, |all, bits| all | bits);
+    let low_bits = all.trailing_zeros().min(format.mantissa_bits);
+    let has_zeros = values().any(|bits| bits == 0);
+    let mut bias = format.bias;
+    if format.is_wide() {
+        let exponents = values().filter(|&bits| format.is_finite(bits)).map(|bits| format.exponent(bits));
+        bias = exponents.max().unwrap_or(bias).clamp(1, format.max_exponent - 1);
+    }
+    let format = Format { bias, ..format };
+    let numbers: Vec<f32> = values().map(|bits| format.number(bits)).collect();
+    let factors = fit(kernels, &numbers, view, effort);
+    Description::Matrix { low_bits, bias, has_zeros, factors }
+}
+
+impl BlockCodec for Structural {
+    fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
+        let BlockInput { bytes, place, .. } = input;
+        let coded = self.encode_floats(bytes, place)?;
+        let best = match coded {
+            Some(coded) if coded.payload.len() < bytes.len() => coded,
+            Some(_) => Raw.encode(input, &NoProgress)?,
+            None => Auto { level: self.level.zstd() }.encode(input, &NoProgress)?,
+        };
+        progress.advance(bytes.len() as u64);
+        Ok(best)
+    }
+
+    fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+        let bytes = self.decode_floats(block)?;
+        progress.advance(bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    fn block_bytes(&self) -> usize {
+        BLOCK_BYTES
+    }
+
+    fn is_parallel_inside(&self) -> bool {
+        true
+    }
+
+    fn wants_whole_tensors(&self) -> bool {
+        true
+    }
+}
+
+impl Structural {
+    /// The block as a payload, unless its type is none of floating-point numbers.
+    fn encode_floats(&self, bytes: &[u8], place: Place<'_>) -> Result<Option<Encoded>, Error> {
+        let Some(format) = Format::of(place.dtype) else { return Ok(None) };
+        let cut = Cut::new(place, &format, bytes.len()).ok_or_else(|| Error::CodecRefuses {
+            codec: CodecId::Structural,
+            reason: format!("the block's tensors do not add up to its {} bytes", bytes.len()),
+        })?;
+        let effort = self.effort();
+        let mut code = DescriptionCode::new();
+        let mut encoder = Encoder::new();
+        let mut descriptions = Vec::new();
+        for (place, view) in &cut.pieces {
+            let description = describe(self.kernels, format, *view, &bytes[place.clone()], effort);
+            code.encode(&mut encoder, &format, &description);
+            descriptions.push(description);
+        }
+        let side = encoder.finish();
+        let filters = filters(&descriptions, &cut);
+        let Matrices { matrices, places } = matrices(&descriptions, &filters, &cut, format);
+        let n_lanes = (cut.n_values() / MIN_LANE_VALUES).clamp(1, MAX_LANES);
+        let tables = Tables::new();
+        let streams: Vec<[Vec<u8>; 2]> = lanes(&matrices, n_lanes)
+            .into_par_iter()
+            .map(|parts| {
+                let mut mixer = Mixer::new(&tables);
+                let mut channel = Writing { coder: BinaryEncoder::new(), plain: BitPacker::default() };
+                let mut values = Vec::new();
+                for (index, part) in &parts {
+                    let elements = &bytes[places[*index].clone()];
+                    values.clear();
+                    values.reserve(part.n_values());
+                    let size = format.n_bytes();
+                    part.for_each_element(|at| values.push(bits_of(&elements[at * size..(at + 1) * size])));
+                    self.kernels.run(CodePart { part, values: &mut values, mixer: &mut mixer, channel: &mut channel });
+                }
+                [channel.coder.finish(), channel.plain.finish()]
+            })
+            .collect();
+        let mut payload = Vec::new();
+        let put_len = |payload: &mut Vec<u8>, len: usize| payload.extend_from_slice(&(len as u32).to_le_bytes());
+        put_len(&mut payload, side.len());
+        for stream in streams.iter().flatten() {
+            put_len(&mut payload, stream.len());
+        }
+        payload.extend_from_slice(&side);
+        streams.iter().flatten().for_each(|stream| payload.extend_from_slice(stream));
+        cut.tails.iter().for_each(|tail| payload.extend_from_slice(&bytes[tail.clone()]));
+        Ok(Some(Encoded { n_lanes: n_lanes as u16, ..Encoded::plain(CodecId::Structural, payload) }))
+    }
+
+    fn decode_floats(&self, block: EncodedBlock<'_>) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { payload, raw_len, n_lanes, place } = block;
+        let format = Format::of(place.dtype).ok_or_else(|| corrupt(format!("a block of {}", place.dtype)))?;
+        let cut = Cut::new(place, &format, raw_len).ok_or_else(|| corrupt("the tensors do not fit the block"))?;
+        let n_lanes = usize::from(n_lanes);
+        if !(1..=MAX_LANES).contains(&n_lanes) {
+            return Err(corrupt(format!("{n_lanes} lanes")));
+        }
+        let too_short = || corrupt(format!("a payload of {} bytes is too short", payload.len()));
+        let (lens, mut rest) = payload.split_at_checked(LEN_BYTES * (1 + 2 * n_lanes)).ok_or_else(too_short)?;
+        let mut streams = Vec::new();
+        for len in lens.chunks_exact(LEN_BYTES) {
+            let (stream, later) = rest.split_at_checked(bits_of(len) as usize).ok_or_else(too_short)?;
+            streams.push(stream);
+            rest = later;
+        }
+        let mut bytes = vec![0; raw_len];
+        if rest.len() != cut.tails.iter().map(std::ops::Range::len).sum::<usize>() {
+            return Err(corrupt("the payload's length does not fit"));
+        }
+        for tail in &cut.tails {
+            let (now, later) = rest.split_at(tail.len());
+            bytes[tail.clone()].copy_from_slice(now);
+            rest = later;
+        }
+        let mut decoder = Decoder::new(streams[0]);
+        let mut code = DescriptionCode::new();
+        let mut descriptions = Vec::new();
+        for (_, view) in &cut.pieces {
+            descriptions.push(code.decode(&mut decoder, &format, *view)?);
+        }
+        decoder.finish()?;
+        for (description, (place, _)) in descriptions.iter().zip(&cut.pieces) {
+            if let Description::Constant(bits) = description {
+                let value = &bits.to_le_bytes()[..format.n_bytes()];
+                bytes[place.clone()].chunks_exact_mut(format.n_bytes()).for_each(|to| to.copy_from_slice(value));
+            }
+        }
+        let filters = filters(&descriptions, &cut);
+        let Matrices { matrices, places } = matrices(&descriptions, &filters, &cut, format);
+        let tables = Tables::new();
+        let lanes = lanes(&matrices, n_lanes);
+        let decoded: Vec<Vec<Vec<u8>>> = lanes
+            .par_iter()
+            .zip(streams[1..].par_chunks_exact(2))
+            .map(|(parts, streams)| {
+                let mut mixer = Mixer::new(&tables);
+                let mut channel =
+                    Reading { coder: BinaryDecoder::new(streams[0]), plain: BitUnpacker::new(streams[1]) };
+                let mut decoded = Vec::new();
+                for (_, part) in parts {
+                    let mut values = vec![0; part.n_values()];
+                    self.kernels.run(CodePart { part, values: &mut values, mixer: &mut mixer, channel: &mut channel });
+                    let mut packed = Vec::with_capacity(values.len() * format.n_bytes());
+                    values.iter().for_each(|v| packed.extend_from_slice(&v.to_le_bytes()[..format.n_bytes()]));
+                    decoded.push(packed);
+                }
+                channel.coder.finish()?;
+                if !channel.plain.is_exhausted() {
+                    return Err(corrupt("plain bits are left over"));
+                }
+                Ok(decoded)
+            })
+            .collect::<Result<_, Error>>()?;
+        let size = format.n_bytes();
+        for ((index, part), packed) in lanes.iter().flatten().zip(decoded.iter().flatten()) {
+            let elements = &mut bytes[places[*index].clone()];
+            let mut values = packed.chunks_exact(size);
+            part.for_each_element(|at| {
+                if let Some(value) = values.next() {
+                    elements[at * size..(at + 1) * size].copy_from_slice(value);
+                }
+            });
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,248 @@
+//! A range coder for binary decisions, without division: for models that code many of them for each value.
+//!
+//! Range coding as Martin (1979) has it, with a 64-bit range and 32-bit words, carries propagated into what was written
+//! (Schindler, 1998). [`Encoder`](crate::Encoder) would need a 64-bit division a decision to decode.
+//!
+//! **The stream.** `low` is 0 and `range` 2^64 - 1 at first. A decision splits the range at
+//! `(range >> 16) * probability`: a one takes the lower part, a zero the upper. Below 2^32, `range` grows by a word, and the
+//! highest word of `low` is written, most significant byte first. The end is as short as it can be, as in module `range`:
+//! the value of `[low, low + range)` with the most trailing zero bits, trailing zero bytes dropped, and the decoder reads
+//! zeros past the end.
+
+use crate::Error;
+
+/// Probabilities are fractions of 2^`BINARY_PRECISION_BITS`.
+pub const BINARY_PRECISION_BITS: u32 = 16;
+
+const MIN_RANGE: u64 = 1 << 32;
+const WORD_BYTES: usize = 4;
+
+/// Writes decisions into a byte stream.
+#[derive(Debug, Clone)]
+pub struct BinaryEncoder {
+    words: Vec<u32>,
+    low: u64,
+    range: u64,
+}
+
+impl Default for BinaryEncoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BinaryEncoder {
+    /// An encoder that has written nothing.
+    pub fn new() -> Self {
+        Self { words: Vec::new(), low: 0, range: u64::MAX }
+    }
+
+    /// Appends a decision. `probability` is that of a one, in 1..2^16.
+    #[inline(always)]
+    pub fn encode(&mut self, bit: bool, probability: u32) {
+        debug_assert!((1..1 << BINARY_PRECISION_BITS).contains(&probability), "probability {probability}");
+        let split = (self.range >> BINARY_PRECISION_BITS) * u64::from(probability);
+        if bit {
+            self.range = split;
+        } else {
+            let (low, carries) = self.low.overflowing_add(split);
+            self.low = low;
+            self.range -= split;
+            if carries {
+                self.carry();
+            }
+        }
+        if self.range < MIN_RANGE {
+            self.words.push((self.low >> 32) as u32);
+            self.low <<= 32;
+            self.range <<= 32;
+        }
+    }
+
+    #[cold]
+    fn carry(&mut self) {
+        for word in self.words.iter_mut().rev() {
+            let (sum, carries) = word.overflowing_add(1);
+            *word = sum;
+            if !carries {
+                return;
+            }
+        }
+    }
+
+    /// The stream.
+    pub fn finish(mut self) -> Vec<u8> {
+        // The value in [low, low + range) with the most trailing zero bits; it may be 2^64, which is a carry.
+        let top = u128::from(self.low) + u128::from(self.range) - 1;
+        let mut value = u128::from(self.low);
+        for n_bits in (0..=64).rev() {
+            let rounded = (value + ((1u128 << n_bits) - 1)) >> n_bits << n_bits;
+            if rounded <= top {
+                value = rounded;
+                break;
+            }
+        }
+        if value >> 64 != 0 {
+            self.carry();
+        }
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        bytes.extend_from_slice(&(value as u64).to_be_bytes());
+        let len = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+/// Reads decisions from a byte stream.
+#[derive(Debug, Clone)]
+pub struct BinaryDecoder<'a> {
+    bytes: &'a [u8],
+    /// Bytes taken, those past the end included.
+    n_read: usize,
+    /// The stream's value less `low`, to the decoder's precision.
+    offset: u64,
+    range: u64,
+}
+
+impl<'a> BinaryDecoder<'a> {
+    /// A decoder at a stream's beginning.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut decoder = Self { bytes, n_read: 0, offset: 0, range: u64::MAX };
+        let high = decoder.word();
+        decoder.offset = high << 32 | decoder.word();
+        decoder
+    }
+
+    #[inline(always)]
+    fn word(&mut self) -> u64 {
+        let word = match self.bytes.get(self.n_read..).and_then(<[u8]>::first_chunk::<WORD_BYTES>) {
+            Some(whole) => u32::from_be_bytes(*whole),
+            None => self.last_word(),
+        };
+        self.n_read += WORD_BYTES;
+        u64::from(word)
+    }
+
+    #[cold]
+    fn last_word(&self) -> u32 {
+        let rest = self.bytes.get(self.n_read..).unwrap_or_default();
+        let mut word = [0; WORD_BYTES];
+        word[..rest.len()].copy_from_slice(rest);
+        u32::from_be_bytes(word)
+    }
+
+    /// Reads a decision; `probability` is that of a one, in 1..2^16. What a damaged stream gives is anything.
+    #[inline(always)]
+    pub fn decode(&mut self, probability: u32) -> bool {
+        debug_assert!((1..1 << BINARY_PRECISION_BITS).contains(&probability), "probability {probability}");
+        let split = (self.range >> BINARY_PRECISION_BITS) * u64::from(probability);
+        let bit = self.offset < split;
+        if bit {
+            self.range = split;
+        } else {
+            self.offset -= split;
+            self.range -= split;
+        }
+        if self.range < MIN_RANGE {
+            let word = self.word();
+            self.offset = self.offset << 32 | word;
+            self.range <<= 32;
+        }
+        bit
+    }
+
+    /// Ends the reading: all bytes must have been needed.
+    ///
+    /// # Errors
+    /// [`Error::TrailingBytes`].
+    pub fn finish(self) -> Result<(), Error> {
+        if self.n_read >= self.bytes.len() {
+            Ok(())
+        } else {
+            Err(Error::TrailingBytes { used_bytes: self.n_read, len_bytes: self.bytes.len() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pseudo-random numbers (Knuth's MMIX generator), upper bits.
+    fn random(state: &mut u64) -> u32 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) as u32
+    }
+
+    fn round_trip(decisions: &[(bool, u32)]) -> Vec<u8> {
+        let mut encoder = BinaryEncoder::new();
+        for &(bit, probability) in decisions {
+            encoder.encode(bit, probability);
+        }
+        let bytes = encoder.finish();
+        let mut decoder = BinaryDecoder::new(&bytes);
+        for &(bit, probability) in decisions {
+            assert_eq!(decoder.decode(probability), bit);
+        }
+        decoder.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn decisions_come_back_at_their_cost() {
+        let mut state = 1;
+        for n in [0, 1, 2, 3, 100, 10_000] {
+            for skew in 0..16 {
+                let mut bits = 0.0;
+                let decisions: Vec<(bool, u32)> = (0..n)
+                    .map(|_| {
+                        let probability = (random(&mut state) & 0xffff).clamp(1, 0xffff) >> skew | 1;
+                        let bit = (random(&mut state) & 0xffff) < probability;
+                        let share = f64::from(probability) / 65536.0;
+                        bits -= if bit { share } else { 1.0 - share }.log2();
+                        (bit, probability)
+                    })
+                    .collect();
+                let len = round_trip(&decisions).len() as f64;
+                assert!(len <= bits / 8.0 * 1.0001 + 2.0, "{n} {skew}: {len} bytes for {bits} bits");
+            }
+        }
+    }
+
+    #[test]
+    fn improbable_decisions_and_carries_come_back() {
+        for bit in [false, true] {
+            round_trip(&[(bit, 1); 1000]);
+            round_trip(&[(bit, 0xffff); 1000]);
+        }
+        let mut state = 7;
+        for _ in 0..2000 {
+            let n = random(&mut state) as usize % 60;
+            let decisions: Vec<_> = (0..n)
+                .map(|_| {
+                    let probability = if random(&mut state) & 1 == 0 { 1 } else { 0xffff };
+                    (random(&mut state) & 7 == 0, probability)
+                })
+                .collect();
+            round_trip(&decisions);
+        }
+    }
+
+    #[test]
+    fn carries_ripple_through_written_words() {
+        let mut encoder =
+            BinaryEncoder { words: vec![1, u32::MAX, u32::MAX], low: u64::MAX - 10, range: MIN_RANGE + 100 };
+        encoder.encode(false, 0x8000);
+        assert_eq!(encoder.words[..3], [2, 0, 0]);
+    }
+
+    #[test]
+    fn bytes_beyond_the_last_decision_are_noticed() {
+        let bytes = round_trip(&[(true, 100), (false, 5)]);
+        let mut longer = bytes.clone();
+        longer.resize(20, 1);
+        let mut decoder = BinaryDecoder::new(&longer);
+        decoder.decode(100);
+        assert!(matches!(decoder.finish(), Err(Error::TrailingBytes { used_bytes: 8, len_bytes: 20 })));
+    }
+}
