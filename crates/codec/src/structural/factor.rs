@@ -16,7 +16,7 @@ const MAX_SCALE_LOG2: i32 = 140;
 /// Most factors: they bound the decoder's work.
 pub(super) const MAX_RANK: usize = 512;
 /// Entries of `u` are within ± this, in steps.
-const MAX_ENTRY: i32 = 1 << 20;
+const MAX_ENTRY: i32 = 1 << 28;
 
 /// What is sent of a matrix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -279,7 +279,7 @@ mod tests {
                 row_scales: vec![-30, -28, -31, 17],
                 column_scales: vec![0, 1, 1, -1, 560, -560, 3],
                 rank: 3,
-                entries: vec![0, 5, -3, 1, 1 << 20, 0, -(1 << 20), 2, 0, 9, 9, -9],
+                entries: vec![0, 5, -3, 1, 1 << 28, 0, -(1 << 28), 2, 0, 9, 9, -9],
             },
         ];
         let mut encoder = Encoder::new();

@@ -1,6 +1,6 @@
 //! The encoder's search for a matrix's factors. Its arithmetic has one result everywhere, so that files have, too.
 
-use lmgc_kernels::{Kernel, Kernels, LANES, Simd, ln_f64};
+use lmgc_kernels::{Kernel, Kernels, LANES, Simd, ln_f64, log2 as log2_of_lanes};
 use rayon::prelude::*;
 
 use super::factor::{FactorCode, Factors, Filter, MAX_RANK, entry_step, entry_steps, scale, scale_steps};
@@ -24,8 +24,8 @@ const FIRST_RANK: usize = 48;
 const GROUPS_A_TASK: usize = 16;
 /// Larger deviations than this many are outliers, which must not move an estimate further.
 pub(super) const MAX_DEVIATIONS: f32 = 6.0;
-/// The same for the cost of a fit.
-const MAX_COST_DEVIATIONS2: f32 = 16.0;
+/// Degrees of freedom of the t distribution by which a fit is judged: outliers are dear, but not without bounds.
+const FREEDOM: f32 = 4.0;
 
 fn log2(x: f64) -> f64 {
     ln_f64(x) / core::f64::consts::LN_2
@@ -118,7 +118,7 @@ fn scales(x: &[f32], view: View) -> (Vec<i32>, Vec<i32>) {
 
 /// `x` without its scales.
 fn whiten(x: &[f32], view: View, factors: &Factors, white: &mut Vec<f32>) {
-    const MAX: f32 = 1e4;
+    const MAX: f32 = 1e9;
     let inverse = |steps: &[i32], n| -> Vec<f32> {
         if steps.is_empty() { vec![1.0; n] } else { steps.iter().map(|&steps| 1.0 / scale(steps)).collect() }
     };
@@ -222,7 +222,8 @@ fn best_rank(singular_values: &[f64], energy: f64, view: View) -> (usize, f64) {
 /// What coding with some factors would come to.
 struct Fitness {
     cost_bits: f64,
-    /// Sums of squared deviations and their number, by coordinate and by sample.
+    /// Sums of the deviations' influences, which are 1 on average where the scales are right, and their number, by coordinate and
+    /// by sample.
     rows: Vec<(f64, u32)>,
     columns: Vec<(f64, u32)>,
 }
@@ -283,7 +284,6 @@ impl Kernel for FilterGroups<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Fitness {
-        const HALF_LOG2_E: f64 = 0.721_347_52;
         let Self { white, view, filter, groups } = self;
         let mut rows = vec![(0.0f64, 0u32); view.n_coordinates];
         let mut columns = Vec::new();
@@ -303,17 +303,23 @@ impl Kernel for FilterGroups<'_> {
                 let mean = predict(simd, filter, i, &estimates);
                 let innovation = simd.sub(simd.load(&x), mean);
                 correct(simd, filter, i, innovation, &mut estimates);
-                let mut deviations = [0.0; LANES];
-                simd.store(simd.div(innovation, simd.splat(deviation)), &mut deviations);
+                let deviations = simd.div(innovation, simd.splat(deviation));
+                let squares = simd.mul(deviations, deviations);
+                let freedom = simd.splat(FREEDOM);
+                let (mut influences, mut costs) = ([0.0; LANES], [0.0; LANES]);
+                let influence = simd.mul(simd.splat(FREEDOM + 1.0), simd.div(squares, simd.add(squares, freedom)));
+                simd.store(influence, &mut influences);
+                let ratio = simd.fma(squares, simd.splat(1.0 / FREEDOM), simd.splat(1.0));
+                simd.store(log2_of_lanes(simd, ratio), &mut costs);
                 for t in 0..n {
                     if x[t] != 0.0 {
-                        let square = f64::from((deviations[t] * deviations[t]).min(MAX_COST_DEVIATIONS2));
-                        rows[i] = (rows[i].0 + square, rows[i].1 + 1);
-                        sums[t] = (sums[t].0 + square, sums[t].1 + 1);
+                        let influence = f64::from(influences[t]);
+                        rows[i] = (rows[i].0 + influence, rows[i].1 + 1);
+                        sums[t] = (sums[t].0 + influence, sums[t].1 + 1);
+                        cost_bits += f64::from(costs[t]) * f64::from(0.5 * (FREEDOM + 1.0));
                     }
                 }
             }
-            cost_bits += HALF_LOG2_E * sums.iter().map(|sum| sum.0).sum::<f64>();
             columns.extend_from_slice(&sums[..n]);
         }
         Fitness { cost_bits, rows, columns }

@@ -171,8 +171,8 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                     let x = matrix.format.number(bits);
                     let is_zero = bits == 0;
                     // Scales are normal numbers; what overflows counts as an outlier.
-                    plain[t] = (x / value_scale).clamp(-1e6, 1e6);
-                    deviations[t] = ((plain[t] - means[t]) / spread).clamp(-1e6, 1e6);
+                    plain[t] = (x / value_scale).clamp(-1e9, 1e9);
+                    deviations[t] = ((plain[t] - means[t]) / spread).clamp(-1e9, 1e9);
                     if matrix.format.is_finite(bits) {
                         scale_model.learn(simd, i, t, deviations[t], plain[t], is_zero, &coder.scales);
                     } else {
