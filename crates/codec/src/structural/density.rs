@@ -1,12 +1,14 @@
 //! Location-scale densities and what they say of binary questions about a value.
 
-use lmgc_kernels::{LANES, Simd, log2};
+use lmgc_kernels::{LANES, Simd};
 
 /// Densities that are asked.
 pub(super) const N_DENSITIES: usize = 8;
 
 /// log2 of the odds of what lies below a point are within ± this.
 const MAX_LOG2_ODDS: f32 = 50.0;
+/// Least difference of two points, so that logarithms stay finite.
+const TINY: f32 = 1e-30;
 /// What a question is answered with at most, in log2 of odds.
 const MAX_ANSWER: f32 = 17.0;
 
@@ -20,7 +22,7 @@ pub(super) struct Shape {
 /// The normal distribution, within 1.4e-4 (Bowling, Khasawneh, Kaewkuekool and Cho, 2009), with t in units of ln 2.
 pub(super) const NORMAL: Shape = Shape { linear: 2.304_85, cubic: 0.101_8 };
 /// A logistic distribution of about the same width.
-pub(super) const LOGISTIC: Shape = Shape { linear: 2.455_47, cubic: 0.0 };
+pub(super) const LOGISTIC: Shape = Shape { linear: 2.455_47, cubic: 1e-6 };
 
 /// The densities of one value, a lane each; lanes beyond [`N_DENSITIES`] answer 0.
 pub(super) struct Densities<S: Simd> {
@@ -50,12 +52,10 @@ impl<S: Simd> Densities<S> {
     #[inline(always)]
     pub(super) fn at(&self, x: f32) -> Point<S> {
         let simd = self.simd;
-        // Beyond this many deviations t is at its limit whatever the shape; the product stays finite.
-        let most = simd.splat(64.0);
+        // Far out z may be infinite, and t with it: their signs agree, since no shape's terms are zero.
         let z = simd.mul(simd.sub(simd.splat(x), self.mean), self.inverse_scale);
-        let z = simd.min(simd.max(z, simd.sub(simd.zero(), most)), most);
         let t = simd.mul(z, simd.fma(simd.mul(z, z), self.cubic, self.linear));
-        exp2(simd, simd.sub(simd.zero(), t))
+        exp2_roughly(simd, simd.sub(simd.zero(), t))
     }
 
     /// log2 of the odds that a value in [a, b) is at `m` or above.
@@ -63,9 +63,9 @@ impl<S: Simd> Densities<S> {
     pub(super) fn upper_odds(&self, a: Point<S>, m: Point<S>, b: Point<S>) -> S::F {
         // With u = 2^-t, F = 1 / (1 + u), the odds are (u_m - u_b) (1 + u_a) / ((u_a - u_m) (1 + u_b)): no cancellation.
         let simd = self.simd;
-        let (one, zero) = (simd.splat(1.0), simd.zero());
-        let upper = simd.mul(simd.max(simd.sub(m, b), zero), simd.add(one, a));
-        let lower = simd.mul(simd.max(simd.sub(a, m), zero), simd.add(one, b));
+        let (one, tiny) = (simd.splat(1.0), simd.splat(TINY));
+        let upper = simd.mul(simd.max(simd.sub(m, b), tiny), simd.add(one, a));
+        let lower = simd.mul(simd.max(simd.sub(a, m), tiny), simd.add(one, b));
         self.log2_ratio(upper, lower)
     }
 
@@ -74,7 +74,7 @@ impl<S: Simd> Densities<S> {
     pub(super) fn inside_odds(&self, a: Point<S>, b: Point<S>) -> S::F {
         let simd = self.simd;
         let one = simd.splat(1.0);
-        let inside = simd.max(simd.sub(a, b), simd.zero());
+        let inside = simd.max(simd.sub(a, b), simd.splat(TINY));
         let outside = simd.fma(simd.add(a, simd.splat(2.0)), b, one);
         self.log2_ratio(inside, outside)
     }
@@ -82,8 +82,7 @@ impl<S: Simd> Densities<S> {
     #[inline(always)]
     fn log2_ratio(&self, over: S::F, under: S::F) -> S::F {
         let simd = self.simd;
-        let tiny = simd.splat(1e-30);
-        let odds = log2(simd, simd.div(simd.add(over, tiny), simd.add(under, tiny)));
+        let odds = log2_roughly(simd, simd.div(over, under));
         simd.min(simd.max(odds, simd.splat(-MAX_ANSWER)), simd.splat(MAX_ANSWER))
     }
 }
@@ -119,6 +118,31 @@ pub(super) fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
     }
     p = simd.fma(p, r, simd.splat(1.0));
     simd.mul(p, simd.exp2_integral(n))
+}
+
+/// 2^x as [`exp2`], with a relative error below 1.2e-04 and without steps: n = round(x), r = x - n,
+/// ((c3 r + c2) r^2 + (c1 r + c0)) 2^n, each fused.
+#[inline(always)]
+fn exp2_roughly<S: Simd>(simd: S, x: S::F) -> S::F {
+    const C: [f32; 4] = [0.999945402, 0.693255663, 0.242356509, 0.0550693534];
+    let x = simd.min(simd.max(x, simd.splat(-MAX_LOG2_ODDS)), simd.splat(MAX_LOG2_ODDS));
+    let n = simd.round(x);
+    let r = simd.sub(x, n);
+    let high = simd.fma(simd.splat(C[3]), r, simd.splat(C[2]));
+    let low = simd.fma(simd.splat(C[1]), r, simd.splat(C[0]));
+    simd.mul(simd.fma(high, simd.mul(r, r), low), simd.exp2_integral(n))
+}
+
+/// log2 of positive normal numbers, with an error below 1.5e-04 and without steps: of m = 1 + t,
+/// t ((c3 t + c2) t^2 + (c1 t + c0)), each fused.
+#[inline(always)]
+fn log2_roughly<S: Simd>(simd: S, x: S::F) -> S::F {
+    const C: [f32; 4] = [1.43807328, -0.67476666, 0.317000717, -0.0803073049];
+    let (exponent, mantissa) = simd.split_exponent(x);
+    let t = simd.sub(mantissa, simd.splat(1.0));
+    let high = simd.fma(simd.splat(C[3]), t, simd.splat(C[2]));
+    let low = simd.fma(simd.splat(C[1]), t, simd.splat(C[0]));
+    simd.fma(t, simd.fma(high, simd.mul(t, t), low), exponent)
 }
 
 #[cfg(test)]

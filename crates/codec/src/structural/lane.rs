@@ -5,12 +5,12 @@
 
 use lmgc_kernels::{Kernel, LANES, Simd};
 
-use super::density::{Densities, LOGISTIC, N_DENSITIES, NORMAL, Point, Shapes, exp2};
+use super::density::{Densities, LOGISTIC, N_DENSITIES, NORMAL, Point, Shapes};
 use super::factor::Filter;
 use super::fit::{correct, predict};
 use super::mixer::{Channel, Mixer, N_CONTEXTS, Question};
 use super::number::Format;
-use super::scales::{Features, ScaleModel};
+use super::scales::ScaleModel;
 use super::view::View;
 
 /// A matrix, ready to be coded.
@@ -56,14 +56,6 @@ pub(super) struct CodePart<'a, 'm, C> {
     pub(super) values: &'a mut [u64],
     pub(super) mixer: &'a mut Mixer<'m>,
     pub(super) channel: &'a mut C,
-}
-
-/// What is known of the coordinates of the group before, and of this one as far as it has been coded.
-struct Memory {
-    /// Deviations from the prediction, in standard deviations.
-    deviations: Vec<[f32; LANES]>,
-    /// Values without their scales.
-    values: Vec<[f32; LANES]>,
 }
 
 /// Nodes of the decision tree: see [`super::mixer::N_NODES`].
@@ -120,7 +112,8 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
         let n = view.n_coordinates;
         let shapes = Shapes::new([NORMAL, LOGISTIC, NORMAL, LOGISTIC, NORMAL, NORMAL, LOGISTIC, NORMAL]);
         let mut scale_model = ScaleModel::new(n);
-        let mut memory = Memory { deviations: vec![[0.0; LANES]; n], values: vec![[0.0; LANES]; n] };
+        // Values without their scales, of this group as far as it is coded, and else of the one before.
+        let mut memory = vec![[0.0; LANES]; n];
         let mut estimates = vec![[0.0; LANES]; filter.rank];
         // The taps' distance, if a neighbour in it is still remembered.
         let far = if view.n_taps > 1 && view.n_taps <= LANES { view.n_taps } else { 2 };
@@ -133,62 +126,63 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
             estimates.fill([0.0; LANES]);
             scale_model.next_group();
             for (i, values) in now.chunks_exact_mut(n_in_group).enumerate() {
+                let prediction = predict(simd, filter, i, &estimates);
                 let mut means = [0.0; LANES];
-                simd.store(predict(simd, filter, i, &estimates), &mut means);
-                let (deviations_before, values_before) = (memory.deviations[i], memory.values[i]);
-                let mut deviations = [0.0f32; LANES];
+                simd.store(prediction, &mut means);
+                let scales = scale_model.predict(simd, i);
+                let values_before = memory[i];
+                let above = if i > 0 { memory[i - 1] } else { [0.0; LANES] };
                 let mut plain = [0.0f32; LANES];
                 let (row_scale, spread) = (filter.row_scales[i], filter.deviations[i]);
                 for t in 0..n_in_group {
-                    let back = |now: &[f32; LANES], before: &[f32; LANES], distance: usize| {
-                        if t >= distance { now[t - distance] } else { before[LANES + t - distance] }
-                    };
-                    let above = |rows: &[[f32; LANES]]| if i > 0 { rows[i - 1][t] } else { 0.0 };
-                    let value_scale = (row_scale * filter.column_scales[first + t]).clamp(1e-37, 1e37);
-                    let features = Features {
-                        left: back(&deviations, &deviations_before, 1),
-                        far: back(&deviations, &deviations_before, far),
-                        above: above(&memory.deviations),
-                    };
-                    let neighbours = Features {
-                        left: back(&plain, &values_before, 1),
-                        far: back(&plain, &values_before, far),
-                        above: above(&memory.values),
-                    };
+                    // Scales are normal numbers, and so are their reciprocals.
+                    let unit = (row_scale * filter.column_scales[first + t]).clamp(1e-37, 1e37);
                     let coder = ValueCoder {
                         simd,
                         matrix,
                         shapes: &shapes,
-                        unit: value_scale,
-                        deviation_unit: value_scale * spread,
-                        mean: means[t] * value_scale,
+                        mean: means[t] * unit,
+                        deviation: (unit * spread * scales.deviations[t]).clamp(1e-37, 1e37),
+                        octaves: scales.octaves[t],
+                        row: (unit * spread * scales.row).clamp(1e-37, 1e37),
+                        column: (unit * spread * scales.columns[t]).clamp(1e-37, 1e37),
+                        magnitude: (unit * scales.magnitudes[t]).clamp(1e-37, 1e37),
                         zero_rates: scale_model.zero_rates(i, t),
-                        scales: scale_model.predict(simd, i, t, &features),
-                        neighbours,
+                        neighbours: Neighbours {
+                            left: if t > 0 { plain[t - 1] } else { values_before[LANES - 1] },
+                            far: if t >= far { plain[t - far] } else { values_before[LANES + t - far] },
+                            above: above[t],
+                        },
                     };
                     let bits = coder.code(values[t], mixer, channel);
                     values[t] = bits;
-                    let x = matrix.format.number(bits);
-                    let is_zero = bits == 0;
-                    // Scales are normal numbers; what overflows counts as an outlier.
-                    plain[t] = (x / value_scale).clamp(-1e9, 1e9);
-                    deviations[t] = ((plain[t] - means[t]) / spread).clamp(-1e9, 1e9);
-                    if matrix.format.is_finite(bits) {
-                        scale_model.learn(simd, i, t, deviations[t], plain[t], is_zero, &coder.scales);
+                    // What is not finite counts as what was predicted.
+                    plain[t] = if matrix.format.is_finite(bits) {
+                        (matrix.format.number(bits) / unit).clamp(-1e9, 1e9)
                     } else {
-                        (plain[t], deviations[t]) = (means[t], 0.0);
-                    }
-                    if is_zero {
-                        deviations[t] = 0.0;
-                    }
+                        means[t]
+                    };
                 }
-                let innovation = simd.sub(simd.load(&plain), simd.load(&means));
+                let innovation = simd.sub(simd.load(&plain), prediction);
                 correct(simd, filter, i, innovation, &mut estimates);
-                memory.deviations[i] = deviations;
-                memory.values[i] = plain;
+                let mut deviations = [0.0; LANES];
+                simd.store(simd.div(innovation, simd.splat(spread)), &mut deviations);
+                scale_model.learn(simd, i, n_in_group, &deviations, &plain, &scales);
+                memory[i] = plain;
             }
         }
     }
+}
+
+/// Values around one, without their scales.
+#[derive(Clone, Copy)]
+struct Neighbours {
+    /// The sample before.
+    left: f32,
+    /// The same tap of the kernel before, or two samples before.
+    far: f32,
+    /// The coordinate before.
+    above: f32,
 }
 
 /// Codes one value.
@@ -196,13 +190,17 @@ struct ValueCoder<'a, S: Simd> {
     simd: S,
     matrix: &'a Matrix<'a>,
     shapes: &'a Shapes,
-    /// Scale of the value, and of its deviations from the mean.
-    unit: f32,
-    deviation_unit: f32,
     mean: f32,
+    /// Standard deviations: by all that is known, by the coordinate's history, by the sample's.
+    deviation: f32,
+    row: f32,
+    column: f32,
+    /// Typical magnitude, whatever the prediction.
+    magnitude: f32,
+    /// log2 of the deviation against what was sent.
+    octaves: f32,
     zero_rates: [u32; 2],
-    scales: super::scales::Scales,
-    neighbours: Features,
+    neighbours: Neighbours,
 }
 
 /// An interval of magnitudes, [low, high), on the side of the value's sign.
@@ -229,19 +227,24 @@ impl<S: Simd> ValueCoder<'_, S> {
                 return 0;
             }
         }
-        let scales = &self.scales;
-        let deviation = (self.deviation_unit * scales.deviation).clamp(1e-37, 1e37);
-        let magnitude = (self.unit * scales.magnitude).clamp(1e-37, 1e37);
+        let Self { deviation, magnitude, .. } = *self;
         let mean = self.mean.clamp(-1e37, 1e37);
         let near = 1.0 / deviation;
+        let wide = 1.0 / magnitude;
         let mut means = [0.0; LANES];
         let mut inverse = [0.0; LANES];
         means[..5].fill(mean);
         means[7] = mean;
-        let row = 1.0 / (self.deviation_unit * scales.row).clamp(1e-37, 1e37);
-        let column = 1.0 / (self.deviation_unit * scales.column * 1.25).clamp(1e-37, 1e37);
-        let wide = 1.0 / magnitude;
-        inverse[..N_DENSITIES].copy_from_slice(&[near, near, 2.0 * near, 0.4 * near, row, wide, 0.5 * wide, column]);
+        inverse[..N_DENSITIES].copy_from_slice(&[
+            near,
+            near,
+            2.0 * near,
+            0.4 * near,
+            1.0 / self.row,
+            wide,
+            0.5 * wide,
+            0.8 / self.column,
+        ]);
         let densities = Densities::new(self.simd, &means, &inverse, self.shapes);
 
         let likeliest = octave(mean.abs() + 0.67 * deviation);
@@ -290,7 +293,8 @@ impl<S: Simd> ValueCoder<'_, S> {
             None => self.sign_and_exponent(&densities, &contexts, exponent, actual, mixer, channel),
         };
 
-        let through_prefix = start_level(level);
+        // Leading bits that were not taken over from the prediction have nodes of their own.
+        let has_prefix = level > 0;
         let n_levels = (format.octave(found_exponent) - flat).max(1).min(format.coded_mantissa_bits() as i32) as u32;
         let relative_exponent = (found_exponent - exponent).clamp(-6, 6) + 6;
         let mut leading = 1usize;
@@ -301,7 +305,7 @@ impl<S: Simd> ValueCoder<'_, S> {
             let odds = self.magnitude_odds(&densities, &interval, middle, is_negative);
             let bit = format.mantissa(actual) >> (format.mantissa_bits - 1 - level) & 1 == 1;
             let relative = (octave(width.max(1e-37)) - octave(deviation)).clamp(-6, 14) + 6;
-            let node = if !through_prefix && level < 3 {
+            let node = if !has_prefix && level < 3 {
                 node::LEADING + relative_exponent as usize * 8 + leading
             } else {
                 node::MANTISSA + relative as usize
@@ -420,7 +424,7 @@ impl<S: Simd> ValueCoder<'_, S> {
 
     #[inline(always)]
     fn contexts(&self, mean_deviations: f32, exponent: i32) -> Contexts {
-        let Features { left, far, above } = self.neighbours;
+        let Neighbours { left, far, above } = self.neighbours;
         let signs = sign_class(left) * 9 + sign_class(far) * 3 + sign_class(above);
         let size = left.abs() + far.abs() + above.abs();
         let size = if size > 0.0 { (octave(size.max(1e-30)).clamp(-12, 12) + 13) as u32 } else { 0 };
@@ -428,15 +432,12 @@ impl<S: Simd> ValueCoder<'_, S> {
             mean: ((mean_deviations * 2.0).clamp(-12.0, 12.0) + 12.5) as u32,
             neighbourhood: signs * 32 + size,
             exponent: exponent as u32,
-            spread: (self.scales.octaves * 2.0).clamp(-20.0, 20.0).round_ties_even() as i32 as u32 & 63,
+            spread: (self.octaves * 2.0).clamp(-20.0, 20.0).round_ties_even() as i32 as u32 & 63,
         }
     }
 
     #[inline(always)]
     fn question(&self, contexts: &Contexts, node: usize, odds: S::F, extra: Option<u32>) -> Question<S::F> {
-        let mut lanes = [0.0; LANES];
-        self.simd.store(odds, &mut lanes);
-        let opinion = ((lanes[0] * 1.5).clamp(-15.0, 15.0) + 16.5) as u32;
         let extra = extra.unwrap_or(0);
         Question {
             node,
@@ -446,13 +447,13 @@ impl<S: Simd> ValueCoder<'_, S> {
                 hash(1, node, contexts.mean + 32 * extra),
                 hash(2, node, contexts.neighbourhood),
                 hash(3, node, contexts.exponent),
-                hash(4, node, contexts.spread * 32 + opinion),
+                hash(4, node, contexts.spread * 32 + contexts.mean),
             ],
         }
     }
 
     fn zero_question(&self) -> Question<S::F> {
-        let Features { left, far, above } = self.neighbours;
+        let Neighbours { left, far, above } = self.neighbours;
         let zeros = u32::from(left == 0.0) * 4 + u32::from(far == 0.0) * 2 + u32::from(above == 0.0);
         let [row, column] = self.zero_rates;
         let contexts = [
@@ -464,17 +465,4 @@ impl<S: Simd> ValueCoder<'_, S> {
         ];
         Question { node: node::ZERO, densities: self.simd.zero(), contexts }
     }
-}
-
-/// Whether the leading bits were taken over from the prediction.
-fn start_level(level: u32) -> bool {
-    level > 0
-}
-
-/// 2^x of a single number, as [`exp2`] has it.
-#[inline(always)]
-pub(super) fn exp2_of<S: Simd>(simd: S, x: f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    simd.store(exp2(simd, simd.splat(x)), &mut lanes);
-    lanes[0]
 }

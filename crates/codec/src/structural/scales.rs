@@ -1,34 +1,28 @@
-//! How far values are from their predictions, as their neighbours say: a log-linear model that learns as it goes.
+//! How far values are from their predictions, as their neighbours say: a log-linear model that learns as it goes, for 16 samples
+//! of a coordinate at a time.
 
 use lmgc_kernels::{LANES, Simd, log2};
 
-use super::lane::exp2_of;
+use super::density::exp2;
 
-/// Three neighbours of a value.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Features {
-    /// The sample before.
-    pub(super) left: f32,
-    /// The same tap of the kernel before, or two samples before.
-    pub(super) far: f32,
-    /// The coordinate before.
-    pub(super) above: f32,
-}
-
-/// Scales of a value's deviation and of the value itself, in units of those that were sent.
+/// Scales of 16 values, in units of those that were sent.
 pub(super) struct Scales {
-    pub(super) deviation: f32,
-    /// log2 of it.
-    pub(super) octaves: f32,
+    /// Of the deviations from the predictions, by all that is known.
+    pub(super) deviations: [f32; LANES],
+    /// log2 of them.
+    pub(super) octaves: [f32; LANES],
+    /// Of the deviations, by the coordinate and by the samples alone.
     pub(super) row: f32,
-    pub(super) column: f32,
-    pub(super) magnitude: f32,
-    inputs: [f32; LANES],
+    pub(super) columns: [f32; LANES],
+    /// Of the values themselves.
+    pub(super) magnitudes: [f32; LANES],
+    /// Inputs of the model.
+    inputs: [[f32; LANES]; N_INPUTS],
 }
 
-/// Inputs of the model: logarithms of averages.
-const N_INPUTS: usize = 6;
-/// Averages move by these parts.
+/// Inputs of the model: log2 of the coordinate's average deviation, the sample's, and that of the coordinate before.
+const N_INPUTS: usize = 3;
+/// Averages move by these parts for each value.
 const ROW_RATE: f32 = 0.03;
 const COLUMN_RATE: f32 = 0.1;
 const ZERO_RATE: f32 = 0.06;
@@ -36,12 +30,15 @@ const ZERO_RATE: f32 = 0.06;
 const FLOOR: f32 = 1e-6;
 /// An absolute deviation of 1 standard deviation is 0.8 on average.
 const MEAN_TO_DEVIATION: f32 = 1.25;
+const MEAN_DEVIATION: f32 = 0.8;
+/// Each value moves the model by these.
 const LEARNING_RATE: f32 = 0.002;
-const WEIGHT_RATE: f32 = 0.3;
+const WEIGHT_RATE: f32 = 0.0006;
+const MAX_OCTAVES: f32 = 20.0;
 
 /// The model of a part of a matrix.
 pub(super) struct ScaleModel {
-    weights: [f32; LANES],
+    weights: [f32; N_INPUTS],
     bias: f32,
     /// Averages by coordinate, over the samples before.
     row_deviations: Vec<f32>,
@@ -51,101 +48,154 @@ pub(super) struct ScaleModel {
     column_deviations: [f32; LANES],
     column_magnitudes: [f32; LANES],
     column_zeros: [f32; LANES],
+    /// Absolute deviations of the coordinate before.
+    above: [f32; LANES],
 }
 
 impl ScaleModel {
     pub(super) fn new(n_coordinates: usize) -> Self {
-        let mut weights = [0.0; LANES];
-        weights[..N_INPUTS].copy_from_slice(&[0.2, 0.2, 0.2, 0.1, 0.1, 0.0]);
         Self {
-            weights,
+            weights: [0.3, 0.3, 0.2],
             bias: 0.3,
-            row_deviations: vec![0.8; n_coordinates],
-            row_magnitudes: vec![0.8; n_coordinates],
+            row_deviations: vec![MEAN_DEVIATION; n_coordinates],
+            row_magnitudes: vec![MEAN_DEVIATION; n_coordinates],
             row_zeros: vec![0.5; n_coordinates],
-            column_deviations: [0.8; LANES],
-            column_magnitudes: [0.8; LANES],
+            column_deviations: [MEAN_DEVIATION; LANES],
+            column_magnitudes: [MEAN_DEVIATION; LANES],
             column_zeros: [0.5; LANES],
+            above: [MEAN_DEVIATION; LANES],
         }
     }
 
     /// Other samples begin.
     pub(super) fn next_group(&mut self) {
-        self.column_deviations = [0.8; LANES];
-        self.column_magnitudes = [0.8; LANES];
+        self.column_deviations = [MEAN_DEVIATION; LANES];
+        self.column_magnitudes = [MEAN_DEVIATION; LANES];
         self.column_zeros = [0.5; LANES];
+        self.above = [MEAN_DEVIATION; LANES];
     }
 
     /// How often the row and the column have been zero, in sixteenths.
     #[inline(always)]
     pub(super) fn zero_rates(&self, i: usize, t: usize) -> [u32; 2] {
-        [self.row_zeros[i], self.column_zeros[t]].map(|rate| (rate * 15.99) as u32)
+        [(self.row_zeros[i] * 15.99) as u32, (self.column_zeros[t] * 15.99) as u32]
     }
 
-    /// Scales of coordinate `i` of sample `t` of the group, whose neighbours have deviated by `neighbours`.
+    /// Scales of coordinate `i`.
     #[inline(always)]
-    pub(super) fn predict<S: Simd>(&self, simd: S, i: usize, t: usize, neighbours: &Features) -> Scales {
+    pub(super) fn predict<S: Simd>(&self, simd: S, i: usize) -> Scales {
+        let floor = simd.splat(FLOOR);
         let row = self.row_deviations[i].max(FLOOR);
-        let column = self.column_deviations[t].max(FLOOR);
-        let floor = 0.05 * row;
-        let Features { left, far, above } = *neighbours;
-        let (left, far, above) = (left.abs(), far.abs(), above.abs());
-        let mut averages = [1.0; LANES];
-        averages[..N_INPUTS].copy_from_slice(&[
-            row,
-            column,
-            (left + far + above) * (1.0 / 3.0) + floor,
-            above + floor,
-            left + floor,
-            far + floor,
-        ]);
-        let magnitudes = self.row_magnitudes[i].max(FLOOR) * self.column_magnitudes[t].max(FLOOR);
-        averages[N_INPUTS] = magnitudes;
-        let logarithms = log2(simd, simd.load(&averages));
-        let mut inputs = [0.0; LANES];
-        simd.store(logarithms, &mut inputs);
-        let sum = simd.sum_lanes(simd.mul(logarithms, simd.load(&self.weights)));
-        let octaves = (sum + self.bias).clamp(-20.0, 20.0);
-        Scales {
-            deviation: exp2_of(simd, octaves),
-            octaves,
-            row: row * MEAN_TO_DEVIATION,
-            column: column * MEAN_TO_DEVIATION,
-            magnitude: exp2_of(simd, 0.5 * inputs[N_INPUTS] + 0.3),
-            inputs,
+        let columns = simd.max(simd.load(&self.column_deviations), floor);
+        let above = simd.add(simd.load(&self.above), simd.splat(0.05 * row));
+        let logarithms = [log2(simd, simd.splat(row)), log2(simd, columns), log2(simd, above)];
+        let mut sum = simd.splat(self.bias);
+        for k in 0..N_INPUTS {
+            sum = simd.fma(logarithms[k], simd.splat(self.weights[k]), sum);
         }
+        let octaves = simd.min(simd.max(sum, simd.splat(-MAX_OCTAVES)), simd.splat(MAX_OCTAVES));
+        let magnitudes = simd.max(simd.load(&self.column_magnitudes), floor);
+        let magnitudes = simd.mul(magnitudes, simd.splat(self.row_magnitudes[i].max(FLOOR)));
+        let magnitudes = simd.fma(log2(simd, magnitudes), simd.splat(0.5), simd.splat(0.3));
+        let mut scales = Scales {
+            deviations: [0.0; LANES],
+            octaves: [0.0; LANES],
+            row: row * MEAN_TO_DEVIATION,
+            columns: [0.0; LANES],
+            magnitudes: [0.0; LANES],
+            inputs: [[0.0; LANES]; N_INPUTS],
+        };
+        simd.store(exp2(simd, octaves), &mut scales.deviations);
+        simd.store(octaves, &mut scales.octaves);
+        simd.store(simd.mul(columns, simd.splat(MEAN_TO_DEVIATION)), &mut scales.columns);
+        simd.store(exp2(simd, magnitudes), &mut scales.magnitudes);
+        for k in 0..N_INPUTS {
+            simd.store(logarithms[k], &mut scales.inputs[k]);
+        }
+        scales
     }
 
-    /// Takes in a value: its deviation and itself, unscaled.
+    /// Takes in the first `n` values of coordinate `i`: their deviations and themselves, unscaled.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "all that is known of a value")]
     pub(super) fn learn<S: Simd>(
         &mut self,
         simd: S,
         i: usize,
-        t: usize,
-        deviation: f32,
-        value: f32,
-        is_zero: bool,
+        n: usize,
+        deviations: &[f32; LANES],
+        values: &[f32; LANES],
         scales: &Scales,
     ) {
-        let zero = if is_zero { 1.0 } else { 0.0 };
-        self.row_zeros[i] += (zero - self.row_zeros[i]) * ZERO_RATE;
-        self.column_zeros[t] += (zero - self.column_zeros[t]) * ZERO_RATE;
-        if is_zero {
-            return;
+        // 1 for values that count, 0 for zeros and for lanes without a value.
+        let (mut counts, mut zeros) = ([0.0; LANES], [0.0; LANES]);
+        for t in 0..n {
+            counts[t] = if values[t] == 0.0 { 0.0 } else { 1.0 };
+            zeros[t] = 1.0 - counts[t];
         }
-        let (deviation, magnitude) = (deviation.abs(), value.abs());
-        self.row_deviations[i] += (deviation - self.row_deviations[i]) * ROW_RATE;
-        self.row_magnitudes[i] += (magnitude - self.row_magnitudes[i]) * ROW_RATE;
-        self.column_deviations[t] += (deviation - self.column_deviations[t]) * COLUMN_RATE;
-        self.column_magnitudes[t] += (magnitude - self.column_magnitudes[t]) * COLUMN_RATE;
+        let zero = simd.zero();
+        let abs = |x: S::F| simd.max(x, simd.sub(zero, x));
+        let counted = simd.load(&counts);
+        let (deviations, magnitudes) = (abs(simd.load(deviations)), abs(simd.load(values)));
+
+        let n_counted = simd.sum_lanes(counted);
+        let rate = (ROW_RATE * n_counted).min(0.4) / n_counted.max(1.0);
+        let sum_deviations = simd.sum_lanes(simd.mul(deviations, counted));
+        let sum_magnitudes = simd.sum_lanes(simd.mul(magnitudes, counted));
+        self.row_deviations[i] += (sum_deviations - self.row_deviations[i] * n_counted) * rate;
+        self.row_magnitudes[i] += (sum_magnitudes - self.row_magnitudes[i] * n_counted) * rate;
+        let zero_rate = (ZERO_RATE * n as f32).min(0.4);
+        self.row_zeros[i] += (1.0 - n_counted / n as f32 - self.row_zeros[i]) * zero_rate;
+
+        let move_to = |average: &mut [f32; LANES], x: S::F, rate: S::F| {
+            let before = simd.load(average);
+            simd.store(simd.fma(simd.sub(x, before), rate, before), average);
+        };
+        let column_rate = simd.mul(counted, simd.splat(COLUMN_RATE));
+        move_to(&mut self.column_deviations, deviations, column_rate);
+        move_to(&mut self.column_magnitudes, magnitudes, column_rate);
+        move_to(&mut self.column_zeros, simd.load(&zeros), simd.splat(ZERO_RATE));
+        simd.store(deviations, &mut self.above);
+
         // The gradient of a Laplace density's likelihood in log2 of its scale; outliers count as six deviations.
-        let gradient = ((deviation * MEAN_TO_DEVIATION / scales.deviation).min(6.0) - 1.0) * LEARNING_RATE;
-        let mut inputs = scales.inputs;
-        inputs[N_INPUTS] = 0.0;
-        let weights = simd.fma(simd.splat(gradient * WEIGHT_RATE), simd.load(&inputs), simd.load(&self.weights));
-        simd.store(weights, &mut self.weights);
-        self.bias += gradient;
+        let ratio = simd.div(simd.mul(deviations, simd.splat(MEAN_TO_DEVIATION)), simd.load(&scales.deviations));
+        let gradient = simd.sub(simd.min(ratio, simd.splat(6.0)), simd.splat(1.0));
+        let gradient = simd.mul(gradient, counted);
+        for k in 0..N_INPUTS {
+            let sum = simd.sum_lanes(simd.mul(gradient, simd.load(&scales.inputs[k])));
+            self.weights[k] += WEIGHT_RATE * sum;
+        }
+        self.bias += LEARNING_RATE * simd.sum_lanes(gradient);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lmgc_kernels::arch::scalar::Scalar;
+
+    use super::*;
+
+    #[test]
+    fn scales_follow_the_deviations() {
+        let mut model = ScaleModel::new(2);
+        for group in 0..200 {
+            model.next_group();
+            for (i, scale) in [4.0f32, 0.25].into_iter().enumerate() {
+                let scales = model.predict(Scalar, i);
+                if group == 199 {
+                    // Deviations are +-0.8 of the scale.
+                    let ratio = scales.deviations[3] / scale;
+                    assert!((0.7..1.4).contains(&ratio), "{i} {ratio}");
+                    assert!((scales.row / scale - 1.0).abs() < 0.1);
+                }
+                let deviations = core::array::from_fn(|t| if t % 2 == 0 { 0.8 * scale } else { -0.8 * scale });
+                model.learn(Scalar, i, LANES, &deviations, &deviations, &scales);
+            }
+        }
+        assert_eq!(model.zero_rates(0, 0), [0, 0]);
+        let scales = model.predict(Scalar, 0);
+        for _ in 0..20 {
+            model.learn(Scalar, 0, LANES, &[0.0; LANES], &[0.0; LANES], &scales);
+        }
+        assert!(model.zero_rates(0, 0)[0] > 13);
     }
 }

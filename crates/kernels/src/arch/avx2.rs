@@ -137,6 +137,17 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn sum_lanes(self, x: Self::F) -> f32 {
+        // SAFETY: the instructions are there (see `Avx2`), and nothing touches memory.
+        unsafe {
+            let eight = _mm256_add_ps(x.0, x.1);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F {
         let mask = halves!(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
         halves!(_mm256_blendv_ps(no, yes, mask))
