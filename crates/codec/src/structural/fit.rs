@@ -293,34 +293,37 @@ impl Kernel for FilterGroups<'_> {
             let first = group * LANES;
             let n = LANES.min(view.n_samples - first);
             estimates.fill([0.0; LANES]);
-            let mut sums = [(0.0f64, 0u32); LANES];
+            // By sample, over its coordinates: influences, counts and costs.
+            let mut sums = [simd.zero(); 3];
             for i in 0..view.n_coordinates {
-                let mut x = [0.0; LANES];
+                let (mut x, mut present) = ([0.0; LANES], [0.0; LANES]);
                 for t in 0..n {
                     x[t] = white[view.at(i, first + t)];
+                    present[t] = if x[t] == 0.0 { 0.0 } else { 1.0 };
                 }
-                let deviation = filter.deviations[i];
                 let mean = predict(simd, filter, i, &estimates);
                 let innovation = simd.sub(simd.load(&x), mean);
                 correct(simd, filter, i, innovation, &mut estimates);
-                let deviations = simd.div(innovation, simd.splat(deviation));
+                let deviations = simd.mul(innovation, simd.splat(1.0 / filter.deviations[i]));
                 let squares = simd.mul(deviations, deviations);
-                let freedom = simd.splat(FREEDOM);
-                let (mut influences, mut costs) = ([0.0; LANES], [0.0; LANES]);
-                let influence = simd.mul(simd.splat(FREEDOM + 1.0), simd.div(squares, simd.add(squares, freedom)));
-                simd.store(influence, &mut influences);
+                let present = simd.load(&present);
+                let weight = simd.div(simd.splat(FREEDOM + 1.0), simd.add(squares, simd.splat(FREEDOM)));
+                let influence = simd.mul(simd.mul(squares, weight), present);
                 let ratio = simd.fma(squares, simd.splat(1.0 / FREEDOM), simd.splat(1.0));
-                simd.store(log2_of_lanes(simd, ratio), &mut costs);
-                for t in 0..n {
-                    if x[t] != 0.0 {
-                        let influence = f64::from(influences[t]);
-                        rows[i] = (rows[i].0 + influence, rows[i].1 + 1);
-                        sums[t] = (sums[t].0 + influence, sums[t].1 + 1);
-                        cost_bits += f64::from(costs[t]) * f64::from(0.5 * (FREEDOM + 1.0));
-                    }
+                let cost = log2_of_lanes(simd, ratio);
+                for (sum, more) in sums.iter_mut().zip([influence, present, simd.mul(cost, present)]) {
+                    *sum = simd.add(*sum, more);
                 }
+                rows[i].0 += f64::from(simd.sum_lanes(influence));
+                rows[i].1 += simd.sum_lanes(present) as u32;
             }
-            columns.extend_from_slice(&sums[..n]);
+            cost_bits += f64::from(simd.sum_lanes(sums[2])) * f64::from(0.5 * (FREEDOM + 1.0));
+            let (mut influences, mut counts) = ([0.0; LANES], [0.0; LANES]);
+            simd.store(sums[0], &mut influences);
+            simd.store(sums[1], &mut counts);
+            for t in 0..n {
+                columns.push((f64::from(influences[t]), counts[t] as u32));
+            }
         }
         Fitness { cost_bits, rows, columns }
     }

@@ -76,7 +76,7 @@ const MAX_STEPS: i32 = 12;
 /// Deviations within which a value is likely.
 const LIKELY_DEVIATIONS: f32 = 4.0;
 /// Least intervals have at least this part of a standard deviation, in octaves.
-const FLAT_OCTAVES: i32 = 2;
+const FLAT_OCTAVES: i32 = 1;
 
 #[inline(always)]
 fn hash(table: u32, node: usize, context: u32) -> u32 {
@@ -143,7 +143,6 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                         shapes: &shapes,
                         mean: means[t] * unit,
                         deviation: (unit * spread * scales.deviations[t]).clamp(1e-37, 1e37),
-                        octaves: scales.octaves[t],
                         row: (unit * spread * scales.row).clamp(1e-37, 1e37),
                         column: (unit * spread * scales.columns[t]).clamp(1e-37, 1e37),
                         magnitude: (unit * scales.magnitudes[t]).clamp(1e-37, 1e37),
@@ -197,8 +196,6 @@ struct ValueCoder<'a, S: Simd> {
     column: f32,
     /// Typical magnitude, whatever the prediction.
     magnitude: f32,
-    /// log2 of the deviation against what was sent.
-    octaves: f32,
     zero_rates: [u32; 2],
     neighbours: Neighbours,
 }
@@ -211,10 +208,8 @@ struct Interval<S: Simd> {
 
 /// The contexts of a value that do not change from question to question.
 struct Contexts {
-    mean: u32,
     neighbourhood: u32,
     exponent: u32,
-    spread: u32,
 }
 
 impl<S: Simd> ValueCoder<'_, S> {
@@ -249,7 +244,7 @@ impl<S: Simd> ValueCoder<'_, S> {
 
         let likeliest = octave(mean.abs() + 0.67 * deviation);
         let exponent = format.exponent_of_octave(likeliest).clamp(1, format.max_exponent - 1);
-        let contexts = self.contexts(mean * near, exponent);
+        let contexts = self.contexts(exponent);
         let flat = octave(deviation.min(magnitude).max(1e-37)) - FLAT_OCTAVES;
 
         let ask = |mixer: &mut Mixer<'_>, channel: &mut _, node, odds, bit| {
@@ -423,17 +418,12 @@ impl<S: Simd> ValueCoder<'_, S> {
     }
 
     #[inline(always)]
-    fn contexts(&self, mean_deviations: f32, exponent: i32) -> Contexts {
+    fn contexts(&self, exponent: i32) -> Contexts {
         let Neighbours { left, far, above } = self.neighbours;
         let signs = sign_class(left) * 9 + sign_class(far) * 3 + sign_class(above);
         let size = left.abs() + far.abs() + above.abs();
         let size = if size > 0.0 { (octave(size.max(1e-30)).clamp(-12, 12) + 13) as u32 } else { 0 };
-        Contexts {
-            mean: ((mean_deviations * 2.0).clamp(-12.0, 12.0) + 12.5) as u32,
-            neighbourhood: signs * 32 + size,
-            exponent: exponent as u32,
-            spread: (self.octaves * 2.0).clamp(-20.0, 20.0).round_ties_even() as i32 as u32 & 63,
-        }
+        Contexts { neighbourhood: signs * 32 + size, exponent: exponent as u32 }
     }
 
     #[inline(always)]
@@ -442,13 +432,7 @@ impl<S: Simd> ValueCoder<'_, S> {
         Question {
             node,
             densities: odds,
-            contexts: [
-                hash(0, node, extra),
-                hash(1, node, contexts.mean + 32 * extra),
-                hash(2, node, contexts.neighbourhood),
-                hash(3, node, contexts.exponent),
-                hash(4, node, contexts.spread * 32 + contexts.mean),
-            ],
+            contexts: [hash(0, node, extra), hash(1, node, contexts.neighbourhood), hash(2, node, contexts.exponent)],
         }
     }
 
@@ -457,11 +441,9 @@ impl<S: Simd> ValueCoder<'_, S> {
         let zeros = u32::from(left == 0.0) * 4 + u32::from(far == 0.0) * 2 + u32::from(above == 0.0);
         let [row, column] = self.zero_rates;
         let contexts = [
-            hash(0, node::ZERO, zeros),
-            hash(1, node::ZERO, row * 16 + column),
+            hash(0, node::ZERO, row * 8 + zeros),
+            hash(1, node::ZERO, (row * 16 + column) * 8 + zeros),
             hash(2, node::ZERO, column * 8 + zeros),
-            hash(3, node::ZERO, row * 8 + zeros),
-            hash(4, node::ZERO, (row * 16 + column) * 8 + zeros),
         ];
         Question { node: node::ZERO, densities: self.simd.zero(), contexts }
     }

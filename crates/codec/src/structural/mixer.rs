@@ -8,7 +8,7 @@ use super::density::N_DENSITIES;
 use crate::bits::{BitPacker, BitUnpacker};
 
 /// Contexts that are counted.
-pub(super) const N_CONTEXTS: usize = 5;
+pub(super) const N_CONTEXTS: usize = 3;
 /// The lane of the constant opinion.
 const BIAS_LANE: usize = N_DENSITIES + N_CONTEXTS;
 const BIAS: f32 = 0.3;

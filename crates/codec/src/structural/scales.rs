@@ -9,8 +9,6 @@ use super::density::exp2;
 pub(super) struct Scales {
     /// Of the deviations from the predictions, by all that is known.
     pub(super) deviations: [f32; LANES],
-    /// log2 of them.
-    pub(super) octaves: [f32; LANES],
     /// Of the deviations, by the coordinate and by the samples alone.
     pub(super) row: f32,
     pub(super) columns: [f32; LANES],
@@ -99,14 +97,12 @@ impl ScaleModel {
         let magnitudes = simd.fma(log2(simd, magnitudes), simd.splat(0.5), simd.splat(0.3));
         let mut scales = Scales {
             deviations: [0.0; LANES],
-            octaves: [0.0; LANES],
             row: row * MEAN_TO_DEVIATION,
             columns: [0.0; LANES],
             magnitudes: [0.0; LANES],
             inputs: [[0.0; LANES]; N_INPUTS],
         };
         simd.store(exp2(simd, octaves), &mut scales.deviations);
-        simd.store(octaves, &mut scales.octaves);
         simd.store(simd.mul(columns, simd.splat(MEAN_TO_DEVIATION)), &mut scales.columns);
         simd.store(exp2(simd, magnitudes), &mut scales.magnitudes);
         for k in 0..N_INPUTS {
