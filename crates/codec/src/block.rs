@@ -115,7 +115,7 @@ impl fmt::Display for CodecId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CodecName {
-    /// The smallest of raw, zstd and split-zstd for each block.
+    /// The smallest of several for each block: see [`baselines::Auto`].
     #[default]
     Auto,
     /// One codec for all tensor bytes.

@@ -258,12 +258,12 @@ struct Codecs<'a> {
 impl<'a> Codecs<'a> {
     fn new(options: &CompressOptions<'a>) -> Result<Self, Error> {
         let data: Box<dyn BlockCodec + 'a> = match options.codec {
-            CodecName::Auto => Box::new(Auto { level: options.level.zstd() }),
+            CodecName::Auto => Box::new(Auto::new(options.level)),
             CodecName::One(CodecId::Lm) => Box::new(Borrowed(options.lm.ok_or(Error::ModelRequired)?)),
             CodecName::One(id) => baselines::codec(id, baselines::native_level(id, options.level))?,
         };
         let data_is_lm = options.codec == CodecName::One(CodecId::Lm);
-        Ok(Self { data, other: Auto { level: SKELETON_ZSTD_LEVEL }, data_is_lm })
+        Ok(Self { data, other: Auto::plain(SKELETON_ZSTD_LEVEL), data_is_lm })
     }
 
     fn of(&self, block: &PlannedBlock) -> &dyn BlockCodec {

@@ -25,7 +25,9 @@ fn files(models: &dyn ModelSource, force: bool) -> FileOptions<'_> {
 }
 
 fn plain_ids() -> impl Iterator<Item = CodecId> {
-    CodecId::ALL.into_iter().filter(|&id| id != CodecId::Lm && id.is_built() && takes_any_bytes(CodecName::One(id)))
+    CodecId::ALL.into_iter().filter(|&id| {
+        ![CodecId::Lm, CodecId::Structural].contains(&id) && id.is_built() && takes_any_bytes(CodecName::One(id))
+    })
 }
 
 /// The range coder of fields0 reads zeros beyond its end; that a payload was cut, the container's checksums notice.

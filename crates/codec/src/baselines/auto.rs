@@ -1,18 +1,50 @@
 use super::{Raw, SplitZstd, Zstd};
-use crate::{BlockCodec, BlockInput, Encoded, EncodedBlock, Error, NoProgress, Progress};
+use crate::float_layout::FloatLayout;
+use crate::structural::Structural;
+use crate::{BlockCodec, BlockInput, Encoded, EncodedBlock, Error, Level, NoProgress, Progress};
 
-/// The smallest of raw, zstd and split-zstd, measured for each block.
+/// The smallest of several codecs, measured for each block.
 #[derive(Clone, Copy, Debug)]
 pub struct Auto {
-    /// zstd's level, 1 to 22.
-    pub level: i32,
+    zstd_level: i32,
+    structural: Option<Structural>,
+}
+
+/// From this level on floating-point numbers are tried with the structural prior.
+const FIRST_STRUCTURAL_LEVEL: u8 = 3;
+/// pcodec's usual level, which is fast.
+#[cfg(feature = "pco")]
+const PCO_LEVEL: u32 = 8;
+
+impl Auto {
+    /// Raw, zstd and split-zstd at one of zstd's levels, 1 to 22.
+    pub fn plain(zstd_level: i32) -> Self {
+        Self { zstd_level, structural: None }
+    }
+
+    /// The codecs of a level: raw, zstd and split-zstd, and from level 3 on also pco and structural for floating-point numbers.
+    pub fn new(level: Level) -> Self {
+        let structural = (level.get() >= FIRST_STRUCTURAL_LEVEL).then(|| Structural::new(level));
+        Self { zstd_level: level.zstd(), structural }
+    }
 }
 
 impl BlockCodec for Auto {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
         let mut best = Raw.encode(input, &NoProgress)?;
-        let others: [&dyn BlockCodec; 2] = [&Zstd { level: self.level }, &SplitZstd { level: self.level }];
-        for codec in others {
+        let zstd = Zstd { level: self.zstd_level };
+        let split_zstd = SplitZstd { level: self.zstd_level };
+        let mut codecs: Vec<&dyn BlockCodec> = vec![&zstd, &split_zstd];
+        #[cfg(feature = "pco")]
+        let pco = super::Pco { level: PCO_LEVEL };
+        if let Some(structural) = &self.structural
+            && FloatLayout::of(input.place.dtype).is_some()
+        {
+            #[cfg(feature = "pco")]
+            codecs.push(&pco);
+            codecs.push(structural);
+        }
+        for codec in codecs {
             let encoded = codec.encode(input, &NoProgress)?;
             if encoded.payload.len() < best.payload.len() {
                 best = encoded;
@@ -27,6 +59,14 @@ impl BlockCodec for Auto {
     }
 
     fn block_bytes(&self) -> usize {
-        super::BLOCK_BYTES
+        self.structural.map_or(super::BLOCK_BYTES, |structural| structural.block_bytes())
+    }
+
+    fn is_parallel_inside(&self) -> bool {
+        self.structural.is_some()
+    }
+
+    fn wants_whole_tensors(&self) -> bool {
+        self.structural.is_some()
     }
 }

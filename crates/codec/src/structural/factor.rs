@@ -36,6 +36,11 @@ pub(super) fn scale_steps(scale: f64) -> i32 {
     (steps.round_ties_even() as i32).clamp(-MAX_SCALE_LOG2 * SCALE_STEPS, MAX_SCALE_LOG2 * SCALE_STEPS)
 }
 
+/// Steps of the product of two scales, as far as it can be sent.
+pub(super) fn add_steps(a: i32, b: i32) -> i32 {
+    (a + b).clamp(-MAX_SCALE_LOG2 * SCALE_STEPS, MAX_SCALE_LOG2 * SCALE_STEPS)
+}
+
 /// 2^(steps / 4), rounded to f32; within 2^±120, so that neither it nor its reciprocal is subnormal.
 pub(super) fn scale(steps: i32) -> f32 {
     const FRACTIONS: [f32; 4] = [1.0, 1.189_207_1, core::f32::consts::SQRT_2, 1.681_792_8];

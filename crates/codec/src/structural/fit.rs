@@ -3,7 +3,7 @@
 use lmgc_kernels::{Kernel, Kernels, LANES, Simd, ln_f64, log2 as log2_of_lanes};
 use rayon::prelude::*;
 
-use super::factor::{FactorCode, Factors, Filter, MAX_RANK, entry_step, entry_steps, scale, scale_steps};
+use super::factor::{FactorCode, Factors, Filter, MAX_RANK, add_steps, entry_step, entry_steps, scale, scale_steps};
 use super::linear_algebra::{Strided, Tall, gram, orthonormalise, product, symmetric_eigen};
 use super::view::View;
 
@@ -155,7 +155,7 @@ fn factorise(kernels: Kernels, white: &[f32], view: View, scaled: &Factors, max_
             let row = directions.row(i)[..rank].iter().zip(&deviations);
             entries.extend(row.map(|(&u, s)| entry_steps(f64::from(u) * s / unit, step)));
         }
-        let row_scales = scaled.row_scales.iter().map(|steps| steps + noise_steps).collect();
+        let row_scales = scaled.row_scales.iter().map(|&steps| add_steps(steps, noise_steps)).collect();
         return Some(Factors { row_scales, column_scales: scaled.column_scales.clone(), rank, entries });
     }
 }
@@ -236,10 +236,10 @@ impl Fitness {
             if n == 0 { 0 } else { scale_steps(mean.sqrt().max(1e-3)) }
         };
         for (steps, sums) in factors.row_scales.iter_mut().zip(&self.rows) {
-            *steps += correction(sums);
+            *steps = add_steps(*steps, correction(sums));
         }
         for (steps, sums) in factors.column_scales.iter_mut().zip(&self.columns) {
-            *steps += correction(sums);
+            *steps = add_steps(*steps, correction(sums));
         }
     }
 }

@@ -242,7 +242,7 @@ impl BlockCodec for Structural {
         let best = match coded {
             Some(coded) if coded.payload.len() < bytes.len() => coded,
             Some(_) => Raw.encode(input, &NoProgress)?,
-            None => Auto { level: self.level.zstd() }.encode(input, &NoProgress)?,
+            None => Auto::plain(self.level.zstd()).encode(input, &NoProgress)?,
         };
         progress.advance(bytes.len() as u64);
         Ok(best)
