@@ -80,7 +80,11 @@ fn block_round_trip(id: CodecId, bytes: &[u8], place: Place<'_>) -> Result<(), S
 }
 
 fn baseline_ids() -> impl Iterator<Item = CodecId> {
-    CodecId::ALL.into_iter().filter(|&id| id != CodecId::Lm && id.is_built() && takes_any_bytes(CodecName::One(id)))
+    // The structural codec stores what it cannot shorten under another name: see `structural.rs`.
+    CodecId::ALL
+        .into_iter()
+        .filter(|id| ![CodecId::Lm, CodecId::Structural].contains(id) && id.is_built())
+        .filter(|&id| takes_any_bytes(CodecName::One(id)))
 }
 
 #[test]

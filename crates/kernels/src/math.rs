@@ -59,7 +59,7 @@ pub fn exp2_negative<S: Simd>(simd: S, x: S::F) -> S::F {
 
 /// Polynomial of log2(1 + t) / t for 0 <= t < 1, highest power first, fitted at Chebyshev nodes.
 const LOG2_COEFFICIENTS: [f32; 7] =
-    [0.0148654021, -0.0773144141, 0.191330314, -0.323971808, 0.47291559, -0.720487833, 1.44266272];
+    [0.014_865_402, -0.077_314_414, 0.191_330_31, -0.323_971_8, 0.472_915_6, -0.720_487_83, 1.442_662_7];
 
 /// log2 of positive normal numbers, with an absolute error below 4e-6. Finite for all others.
 ///

@@ -1,5 +1,9 @@
 //! The dense linear algebra that the encoder's search needs, with one result on every machine: products on the lanes of
 //! `lmgc-kernels`, everything small in f64 by + - x / and square roots in a fixed order.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays may not be inlined with the instruction set's features"
+)]
 
 use lmgc_kernels::{Kernel, Kernels, LANES, Simd};
 use rayon::prelude::*;

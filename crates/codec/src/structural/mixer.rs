@@ -1,5 +1,9 @@
 //! Logistic mixing (Mattern, 2013; Mahoney's PAQ): opinions on a binary question, as log2 of odds, are added with weights that
 //! are learned as the data is coded. Half of them come from densities, half from counts in contexts.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays may not be inlined with the instruction set's features"
+)]
 
 use lmgc_coder::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder};
 use lmgc_kernels::{Kernel, LANES, Simd, log2};
@@ -194,7 +198,7 @@ impl<'a> Mixer<'a> {
             let (p, count) = (*cell >> 10, *cell & 1023);
             let rate = self.tables.rates[count as usize];
             let target = if bit { (1u32 << 22) - 1 } else { 0 };
-            let step = (i64::from(target) - i64::from(p)) * i64::from(rate) >> 16;
+            let step = ((i64::from(target) - i64::from(p)) * i64::from(rate)) >> 16;
             let p = (i64::from(p) + step) as u32;
             *cell = p << 10 | (count + 1).min(COUNT_LIMIT as u32);
         }

@@ -1,5 +1,9 @@
 //! How far values are from their predictions, as their neighbours say: a log-linear model that learns as it goes, for 16 samples
 //! of a coordinate at a time.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays may not be inlined with the instruction set's features"
+)]
 
 use lmgc_kernels::{LANES, Simd, log2};
 
@@ -187,7 +191,7 @@ mod tests {
                 model.learn(Scalar, i, LANES, &deviations, &deviations, &scales);
             }
         }
-        assert_eq!(model.zero_rates(0, 0), [0, 0]);
+        assert_eq!(model.zero_rates(0, 0)[0], 0);
         let scales = model.predict(Scalar, 0);
         for _ in 0..20 {
             model.learn(Scalar, 0, LANES, &[0.0; LANES], &[0.0; LANES], &scales);

@@ -26,7 +26,7 @@ impl View {
         let n_cols = piece.shape[1..].iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
         let Some(n_cols) = n_cols.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 1) else { return flat };
         let row_bytes = n_cols as u64 * element_bytes as u64;
-        if n_elements == 0 || n_elements % n_cols != 0 || !piece.start.is_multiple_of(row_bytes) {
+        if n_elements == 0 || !n_elements.is_multiple_of(n_cols) || !piece.start.is_multiple_of(row_bytes) {
             return flat;
         }
         let n_rows = n_elements / n_cols;
