@@ -18,7 +18,7 @@ impl Contestant {
     /// A codec at the level at which it is compared; `auto` at its strongest.
     pub fn new(codec: CodecName) -> Self {
         let level = match codec {
-            CodecName::Auto => Some(9),
+            CodecName::Auto => Some(i32::from(Level::default().get())),
             CodecName::One(id) => baselines::levels(id).map(|_| baselines::reference_level(id)),
         };
         Self { codec, level }
@@ -92,7 +92,7 @@ mod tests {
         }
         assert_eq!("zstd".parse::<Contestant>().unwrap().level, Some(19));
         assert_eq!("zstd:3".parse::<Contestant>().unwrap().level, Some(3));
-        assert_eq!("auto".parse::<Contestant>().unwrap().level, Some(9));
+        assert_eq!("auto".parse::<Contestant>().unwrap().level, Some(5));
         assert_eq!("raw".parse::<Contestant>().unwrap().level, None);
         for wrong in ["zstd:0", "zstd:23", "zstd:", "zstd:x", "raw:1", "auto:10", "lm:1"] {
             let error = wrong.parse::<Contestant>().unwrap_err();

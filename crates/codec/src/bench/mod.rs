@@ -52,6 +52,7 @@ impl Scope {
     /// does to values (general-purpose codecs would merely start afresh); otherwise yes.
     pub fn suits(self, codec: CodecName) -> bool {
         match codec {
+            CodecName::One(CodecId::Structural) => matches!(self, Self::Tensor | Self::File),
             CodecName::One(id) if id != CodecId::Lm => match self {
                 Self::Whole | Self::Chunks => true,
                 Self::Tensor => matches!(id, CodecId::Pco | CodecId::Fpzip | CodecId::Fields0),

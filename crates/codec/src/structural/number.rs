@@ -20,6 +20,9 @@ pub(super) struct Format {
 impl Format {
     /// The format of a type, if its numbers are coded one by one.
     pub(super) fn of(dtype: Dtype) -> Option<Self> {
+        if matches!(dtype, Dtype::C64 | Dtype::C128) {
+            return None;
+        }
         let FloatLayout { exponent_bits, mantissa_bits } = FloatLayout::of(dtype)?;
         let bias = (1 << (exponent_bits - 1)) - 1;
         Some(Self { exponent_bits, mantissa_bits, max_exponent: (1 << exponent_bits) - 1, bias, low_bits: 0 })
