@@ -10,17 +10,30 @@ use crate::args::Common;
 
 /// What codecs make of [`sample`]: the first 16 hexadecimal digits of the file's BLAKE3 hash. The files of other codecs are
 /// only decoded: their libraries may find other bytes in a later version.
-const FROZEN_FILES: [(CodecName, &str); 4] = [
-    (CodecName::Auto, "14490b06d6ba7592"),
-    (CodecName::One(CodecId::Raw), "811273ce6266be14"),
-    (CodecName::One(CodecId::Zstd), "8f445eef30b558cc"),
-    (CodecName::One(CodecId::SplitZstd), "bb0459e66ae97fe1"),
+const FROZEN_FILES: [(CodecName, &str); 5] = [
+    (CodecName::Auto, "ad7fc7eec2e2b8a8"),
+    (CodecName::One(CodecId::Raw), "aea42c7e442267af"),
+    (CodecName::One(CodecId::Zstd), "08d0971ed05df6d0"),
+    (CodecName::One(CodecId::SplitZstd), "a8b4e89172d872aa"),
+    (CodecName::One(CodecId::Structural), "9aee471cc758d978"),
 ];
 
-/// f32 of many sizes and kinds, by formula.
+/// A safetensors file of f32 of many sizes and kinds, by formula.
 fn sample() -> Vec<u8> {
-    let bits = (0..3000u32).map(|i| i.wrapping_mul(0x9e37_79b9) >> (i % 7) | (i % 3) << 30);
-    bits.flat_map(u32::to_le_bytes).chain([1, 2, 3]).collect()
+    const HEADER: &str = r#"{"t":{"dtype":"F32","shape":[30,100],"data_offsets":[0,12000]}}"#;
+    let mut file = (HEADER.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(HEADER.as_bytes());
+    // Two factors and noise; every seventh value is another bit pattern.
+    let values = (0..3000u32).map(|at| {
+        let (i, j) = ((at / 100) as f32, (at % 100) as f32);
+        let word = at.wrapping_mul(0x9e37_79b9);
+        match at % 7 {
+            0 => word >> (at % 5) | (at % 3) << 30,
+            _ => (((i - 15.0) * (j - 40.0) + word as f32 * 1e-9) * 1e-4).to_bits(),
+        }
+    });
+    values.for_each(|bits| file.extend_from_slice(&bits.to_le_bytes()));
+    file
 }
 
 pub(crate) fn run(common: &Common) -> anyhow::Result<()> {

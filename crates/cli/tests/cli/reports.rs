@@ -121,3 +121,11 @@ fn help_explains_every_verb() {
     let version = sandbox.ok(&["--version"]).text();
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
 }
+
+#[test]
+fn this_machine_computes_what_others_do() {
+    let sandbox = Sandbox::new();
+    let lines = sandbox.ok(&["selftest", "--json"]).json();
+    assert!(lines.len() > 15 && lines.iter().all(|line| line["ok"] == true), "{lines:?}");
+    assert!(lines.iter().any(|line| line["name"] == "structural"));
+}
