@@ -86,6 +86,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
         by_rows(self, product, out, out_stride);
     }
 
+    /// Lanes 8 to 11 are `x`, all others 0. Four numbers that were just computed get into lanes this way without a detour
+    /// over memory, where a wide load would have to wait for narrow stores.
+    #[inline(always)]
+    fn lanes_8_to_11(self, x: [f32; 4]) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        lanes[8..12].copy_from_slice(&x);
+        self.load(&lanes)
+    }
+
     /// All lanes zero.
     #[inline(always)]
     fn zero(self) -> Self::F {

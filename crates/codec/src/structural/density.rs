@@ -1,4 +1,8 @@
 //! Location-scale densities and what they say of binary questions about a value.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays may not be inlined with the instruction set's features"
+)]
 
 use lmgc_kernels::{LANES, Simd};
 
@@ -7,6 +11,10 @@ pub(super) const N_DENSITIES: usize = 8;
 
 /// log2 of the odds of what lies below a point are within ± this.
 const MAX_LOG2_ODDS: f32 = 50.0;
+const EXTREME: f32 = (1u64 << 50) as f32;
+/// Every point, for lanes without a density: what [`exp2_roughly`] says of 0.
+const NOWHERE: f32 = EXP2_COEFFICIENTS[0];
+const EXP2_COEFFICIENTS: [f32; 4] = [0.999_945_4, 0.693_255_66, 0.242_356_51, 0.055_069_353];
 /// Least difference of two points, so that logarithms stay finite.
 const TINY: f32 = 1e-30;
 /// What a question is answered with at most, in log2 of odds.
@@ -24,28 +32,100 @@ pub(super) const NORMAL: Shape = Shape { linear: 2.304_85, cubic: 0.101_8 };
 /// A logistic distribution of about the same width.
 pub(super) const LOGISTIC: Shape = Shape { linear: 2.455_47, cubic: 1e-6 };
 
+/// Scales that densities are built on.
+pub(super) const N_SCALES: usize = 4;
+
+/// What one of the densities is, whatever the value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    pub(super) shape: Shape,
+    /// Around the prediction, or else around zero.
+    pub(super) is_centred: bool,
+    /// Which of a value's scales it takes, and the part of it.
+    pub(super) scale: usize,
+    pub(super) part: f32,
+}
+
+/// The kinds of all lanes.
+pub(super) struct Kinds {
+    /// Of -t.
+    linear: [f32; LANES],
+    cubic: [f32; LANES],
+    is_centred: [f32; LANES],
+    /// What each scale's reciprocal counts for.
+    parts: [[f32; LANES]; N_SCALES],
+    has_opinion: [f32; LANES],
+    /// What is below and above all numbers.
+    bottom: [f32; LANES],
+    top: [f32; LANES],
+}
+
+impl Kinds {
+    pub(super) fn new(kinds: [Kind; N_DENSITIES]) -> Self {
+        let none = [0.0; LANES];
+        let mut all = Self {
+            linear: none,
+            cubic: none,
+            is_centred: none,
+            parts: [none; N_SCALES],
+            has_opinion: none,
+            bottom: [NOWHERE; LANES],
+            top: [NOWHERE; LANES],
+        };
+        for (lane, kind) in kinds.into_iter().enumerate() {
+            (all.linear[lane], all.cubic[lane]) = (-kind.shape.linear, -kind.shape.cubic);
+            all.is_centred[lane] = if kind.is_centred { 1.0 } else { 0.0 };
+            all.parts[kind.scale][lane] = 1.0 / kind.part;
+            all.has_opinion[lane] = 1.0;
+            (all.bottom[lane], all.top[lane]) = (EXTREME, 1.0 / EXTREME);
+        }
+        all
+    }
+}
+
 /// The densities of one value, a lane each; lanes beyond [`N_DENSITIES`] answer 0.
+#[derive(Clone, Copy)]
 pub(super) struct Densities<S: Simd> {
     simd: S,
     mean: S::F,
     inverse_scale: S::F,
     linear: S::F,
     cubic: S::F,
+    /// 1 in the lanes of densities, 0 in the others.
+    has_opinion: S::F,
+    pub(super) bottom: Point<S>,
+    pub(super) top: Point<S>,
 }
 
 /// A point on the line as the densities see it: 2^-t of it.
 pub(super) type Point<S> = <S as Simd>::F;
 
 impl<S: Simd> Densities<S> {
+    /// Densities of these kinds around a prediction, with a value's scales.
     #[inline(always)]
-    pub(super) fn new(simd: S, mean: &[f32; LANES], inverse_scale: &[f32; LANES], shapes: &Shapes) -> Self {
+    pub(super) fn new(simd: S, kinds: &Kinds, mean: f32, scales: [f32; N_SCALES]) -> Self {
+        // Each lane has one part that is not 0, so that the sums are exact.
+        let mut inverse_scale = simd.zero();
+        for k in 0..N_SCALES {
+            inverse_scale = simd.fma(simd.splat(1.0 / scales[k]), simd.load(&kinds.parts[k]), inverse_scale);
+        }
         Self {
             simd,
-            mean: simd.load(mean),
-            inverse_scale: simd.load(inverse_scale),
-            linear: simd.load(&shapes.linear),
-            cubic: simd.load(&shapes.cubic),
+            mean: simd.mul(simd.splat(mean), simd.load(&kinds.is_centred)),
+            inverse_scale,
+            linear: simd.load(&kinds.linear),
+            cubic: simd.load(&kinds.cubic),
+            has_opinion: simd.load(&kinds.has_opinion),
+            bottom: simd.load(&kinds.bottom),
+            top: simd.load(&kinds.top),
         }
+    }
+
+    /// The densities of -x where `is_mirrored`.
+    #[inline(always)]
+    pub(super) fn mirrored_if(self, is_mirrored: bool) -> Self {
+        let sign = if is_mirrored { -1.0 } else { 1.0 };
+        Self { mean: self.simd.mul(self.mean, self.simd.splat(sign)), ..self }
     }
 
     /// A point.
@@ -54,8 +134,7 @@ impl<S: Simd> Densities<S> {
         let simd = self.simd;
         // Far out z may be infinite, and t with it: their signs agree, since no shape's terms are zero.
         let z = simd.mul(simd.sub(simd.splat(x), self.mean), self.inverse_scale);
-        let t = simd.mul(z, simd.fma(simd.mul(z, z), self.cubic, self.linear));
-        exp2_roughly(simd, simd.sub(simd.zero(), t))
+        exp2_roughly(simd, simd.mul(z, simd.fma(simd.mul(z, z), self.cubic, self.linear)))
     }
 
     /// log2 of the odds that a value in [a, b) is at `m` or above.
@@ -76,7 +155,8 @@ impl<S: Simd> Densities<S> {
         let one = simd.splat(1.0);
         let inside = simd.max(simd.sub(a, b), simd.splat(TINY));
         let outside = simd.fma(simd.add(a, simd.splat(2.0)), b, one);
-        self.log2_ratio(inside, outside)
+        // Lanes without a density see no difference between points, and would be sure of the outside.
+        simd.mul(self.log2_ratio(inside, outside), self.has_opinion)
     }
 
     #[inline(always)]
@@ -84,22 +164,6 @@ impl<S: Simd> Densities<S> {
         let simd = self.simd;
         let odds = log2_roughly(simd, simd.div(over, under));
         simd.min(simd.max(odds, simd.splat(-MAX_ANSWER)), simd.splat(MAX_ANSWER))
-    }
-}
-
-/// The shapes of all lanes.
-pub(super) struct Shapes {
-    linear: [f32; LANES],
-    cubic: [f32; LANES],
-}
-
-impl Shapes {
-    pub(super) fn new(shapes: [Shape; N_DENSITIES]) -> Self {
-        let (mut linear, mut cubic) = ([0.0; LANES], [0.0; LANES]);
-        for (lane, shape) in shapes.into_iter().enumerate() {
-            (linear[lane], cubic[lane]) = (shape.linear, shape.cubic);
-        }
-        Self { linear, cubic }
     }
 }
 
@@ -125,12 +189,11 @@ pub(super) fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
 /// ((c3 r + c2) r^2 + (c1 r + c0)) 2^n, each fused.
 #[inline(always)]
 fn exp2_roughly<S: Simd>(simd: S, x: S::F) -> S::F {
-    const C: [f32; 4] = [0.999_945_4, 0.693_255_66, 0.242_356_51, 0.055_069_353];
     let x = simd.min(simd.max(x, simd.splat(-MAX_LOG2_ODDS)), simd.splat(MAX_LOG2_ODDS));
     let n = simd.round(x);
     let r = simd.sub(x, n);
-    let high = simd.fma(simd.splat(C[3]), r, simd.splat(C[2]));
-    let low = simd.fma(simd.splat(C[1]), r, simd.splat(C[0]));
+    let high = simd.fma(simd.splat(EXP2_COEFFICIENTS[3]), r, simd.splat(EXP2_COEFFICIENTS[2]));
+    let low = simd.fma(simd.splat(EXP2_COEFFICIENTS[1]), r, simd.splat(EXP2_COEFFICIENTS[0]));
     simd.mul(simd.fma(high, simd.mul(r, r), low), simd.exp2_integral(n))
 }
 
@@ -153,15 +216,14 @@ mod tests {
     use super::*;
 
     fn densities(mean: f32, deviation: f32, shape: Shape) -> Densities<Scalar> {
-        let mut inverse = [0.0; LANES];
-        inverse[..N_DENSITIES].fill(1.0 / deviation);
-        Densities::new(Scalar, &[mean; LANES], &inverse, &Shapes::new([shape; N_DENSITIES]))
+        let kind = Kind { shape, is_centred: true, scale: 1, part: 1.0 };
+        Densities::new(Scalar, &Kinds::new([kind; N_DENSITIES]), mean, [1.0, deviation, 1.0, 1.0])
     }
 
     #[test]
     fn answers_are_those_of_the_normal_distribution() {
         let d = densities(3.0, 2.0, NORMAL);
-        let (a, b) = (d.at(f32::MIN), d.at(f32::MAX));
+        let (a, b) = (d.bottom, d.top);
         // P(x >= mean) = 1/2; P(x >= mean + deviation) = 0.158655.
         assert!(d.upper_odds(a, d.at(3.0), b)[0].abs() < 5e-4);
         let expected = (0.158_655f32 / 0.841_345).log2();
@@ -175,6 +237,8 @@ mod tests {
         assert!((odds - expected).abs() < 0.01, "{odds} {expected}");
         // Lanes without a density have no opinion.
         assert_eq!(d.upper_odds(a, d.at(5.0), b)[N_DENSITIES], 0.0);
+        assert_eq!(d.inside_odds(d.at(1.0), d.at(5.0))[N_DENSITIES], 0.0);
+        assert_eq!(d.upper_odds(d.bottom, d.at(0.0), d.top)[N_DENSITIES], 0.0);
     }
 
     #[test]

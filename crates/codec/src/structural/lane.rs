@@ -5,10 +5,10 @@
 
 use lmgc_kernels::{Kernel, LANES, Simd};
 
-use super::density::{Densities, LOGISTIC, N_DENSITIES, NORMAL, Point, Shapes};
+use super::density::{Densities, Kind, Kinds, LOGISTIC, NORMAL, Point};
 use super::factor::Filter;
 use super::fit::{correct, predict};
-use super::mixer::{Channel, Mixer, N_CONTEXTS, Question};
+use super::mixer::{Channel, Mixer, Question, cell, value_hash};
 use super::number::Format;
 use super::scales::ScaleModel;
 use super::view::View;
@@ -66,9 +66,14 @@ mod node {
     pub(super) const PREFIX: usize = 3;
     pub(super) const UP: usize = 4;
     pub(super) const DOWN: usize = 17;
-    pub(super) const TREE: usize = 31;
     pub(super) const MANTISSA: usize = 32;
     pub(super) const LEADING: usize = 64;
+}
+
+/// Cells of the first context, after those of the nodes.
+mod cells {
+    pub(super) const ZERO: usize = 4096;
+    pub(super) const TREE: usize = 4096 + 256;
 }
 
 /// Steps from the likeliest exponent; beyond, its bits are asked for.
@@ -76,13 +81,7 @@ const MAX_STEPS: i32 = 12;
 /// Deviations within which a value is likely.
 const LIKELY_DEVIATIONS: f32 = 4.0;
 /// Least intervals have at least this part of a standard deviation, in octaves.
-const FLAT_OCTAVES: i32 = 1;
-
-#[inline(always)]
-fn hash(table: u32, node: usize, context: u32) -> u32 {
-    let mixed = (node as u32).wrapping_mul(0x9e37_79b1) ^ context.wrapping_mul(0x85eb_ca6b) ^ table << 3;
-    (mixed ^ mixed >> 15).wrapping_mul(0xc2b2_ae35)
-}
+const FLAT_OCTAVES: i32 = 0;
 
 /// The exponent of a positive normal number.
 #[inline(always)]
@@ -110,7 +109,7 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
         let matrix = part.matrix;
         let (view, filter) = (matrix.view, matrix.filter);
         let n = view.n_coordinates;
-        let shapes = Shapes::new([NORMAL, LOGISTIC, NORMAL, LOGISTIC, NORMAL, NORMAL, LOGISTIC, NORMAL]);
+        let kinds = kinds();
         let mut scale_model = ScaleModel::new(n);
         // Values without their scales, of this group as far as it is coded, and else of the one before.
         let mut memory = vec![[0.0; LANES]; n];
@@ -140,7 +139,7 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                     let coder = ValueCoder {
                         simd,
                         matrix,
-                        shapes: &shapes,
+                        kinds: &kinds,
                         mean: means[t] * unit,
                         deviation: (unit * spread * scales.deviations[t]).clamp(1e-37, 1e37),
                         row: (unit * spread * scales.row).clamp(1e-37, 1e37),
@@ -173,6 +172,22 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
     }
 }
 
+/// The densities: their scales are those of [`ValueCoder`], in the order deviation, row, column, magnitude.
+fn kinds() -> Kinds {
+    let around_prediction = |shape, scale, part| Kind { shape, is_centred: true, scale, part };
+    let around_zero = |shape, part| Kind { shape, is_centred: false, scale: 3, part };
+    Kinds::new([
+        around_prediction(NORMAL, 0, 1.0),
+        around_prediction(LOGISTIC, 0, 1.0),
+        around_prediction(NORMAL, 0, 0.5),
+        around_prediction(LOGISTIC, 0, 2.5),
+        around_prediction(NORMAL, 1, 1.0),
+        around_zero(NORMAL, 1.0),
+        around_zero(LOGISTIC, 2.0),
+        around_prediction(NORMAL, 2, 1.25),
+    ])
+}
+
 /// Values around one, without their scales.
 #[derive(Clone, Copy)]
 struct Neighbours {
@@ -188,7 +203,7 @@ struct Neighbours {
 struct ValueCoder<'a, S: Simd> {
     simd: S,
     matrix: &'a Matrix<'a>,
-    shapes: &'a Shapes,
+    kinds: &'a Kinds,
     mean: f32,
     /// Standard deviations: by all that is known, by the coordinate's history, by the sample's.
     deviation: f32,
@@ -200,13 +215,13 @@ struct ValueCoder<'a, S: Simd> {
     neighbours: Neighbours,
 }
 
-/// An interval of magnitudes, [low, high), on the side of the value's sign.
+/// An interval of magnitudes, [low, high).
 struct Interval<S: Simd> {
     low: Point<S>,
     high: Point<S>,
 }
 
-/// The contexts of a value that do not change from question to question.
+/// The contexts of a value that do not change from question to question, hashed.
 struct Contexts {
     neighbourhood: u32,
     exponent: u32,
@@ -224,33 +239,12 @@ impl<S: Simd> ValueCoder<'_, S> {
         }
         let Self { deviation, magnitude, .. } = *self;
         let mean = self.mean.clamp(-1e37, 1e37);
-        let near = 1.0 / deviation;
-        let wide = 1.0 / magnitude;
-        let mut means = [0.0; LANES];
-        let mut inverse = [0.0; LANES];
-        means[..5].fill(mean);
-        means[7] = mean;
-        inverse[..N_DENSITIES].copy_from_slice(&[
-            near,
-            near,
-            2.0 * near,
-            0.4 * near,
-            1.0 / self.row,
-            wide,
-            0.5 * wide,
-            0.8 / self.column,
-        ]);
-        let densities = Densities::new(self.simd, &means, &inverse, self.shapes);
+        let densities = Densities::new(self.simd, self.kinds, mean, [deviation, self.row, self.column, magnitude]);
 
         let likeliest = octave(mean.abs() + 0.67 * deviation);
-        let exponent = format.exponent_of_octave(likeliest).clamp(1, format.max_exponent - 1);
-        let contexts = self.contexts(exponent);
-        let flat = octave(deviation.min(magnitude).max(1e-37)) - FLAT_OCTAVES;
-
-        let ask = |mixer: &mut Mixer<'_>, channel: &mut _, node, odds, bit| {
-            let question = self.question(&contexts, node, odds, None);
-            mixer.ask(self.simd, &question, bit, channel)
-        };
+        let likeliest = format.exponent_of_octave(likeliest).clamp(1, format.max_exponent - 1);
+        let contexts = self.contexts(likeliest);
+        let deviation_octave = octave(deviation);
 
         // The leading bits that all likely values share.
         let mut level = 0;
@@ -264,48 +258,51 @@ impl<S: Simd> ValueCoder<'_, S> {
             level = n_shared.min(format.coded_mantissa_bits());
             let prefix = if level == 0 { 0 } else { u64::from((likely_low << 9) >> (32 - level)) };
             let is_negative = likely_low >> 31 == 1;
+            let magnitudes = densities.mirrored_if(is_negative);
             let low = format.magnitude(shared_exponent, prefix << (format.mantissa_bits - level));
             let width = format.width(shared_exponent, level);
-            let (from, to) = if is_negative { (-(low + width), -low) } else { (low, low + width) };
-            let (from, to) = (densities.at(from), densities.at(to));
-            let odds = densities.inside_odds(from, to);
+            let interval = Interval { low: magnitudes.at(low), high: magnitudes.at(low + width) };
+            let odds = magnitudes.inside_odds(interval.low, interval.high);
             let is_shared = format.is_negative(actual) == is_negative
                 && format.exponent(actual) == shared_exponent
                 && format.mantissa(actual) >> (format.mantissa_bits - level) == prefix;
-            let relative = (octave(width) - octave(deviation)).clamp(0, 15) as u32;
-            let question = self.question(&contexts, node::PREFIX, odds, Some(relative));
+            let relative = (octave(width) - deviation_octave).clamp(0, 15) as usize;
+            let question = contexts.question(node::PREFIX, odds, relative);
             if mixer.ask(self.simd, &question, is_shared, channel) {
-                let (low_point, high_point) = if is_negative { (to, from) } else { (from, to) };
-                start = Some((is_negative, shared_exponent, low, Interval { low: low_point, high: high_point }));
                 mantissa = prefix << (format.mantissa_bits - level);
+                start = Some((is_negative, shared_exponent, interval));
             } else {
                 level = 0;
             }
         }
 
-        let (is_negative, found_exponent, mut low, mut interval) = match start {
+        let (is_negative, exponent, mut interval) = match start {
             Some(start) => start,
-            None => self.sign_and_exponent(&densities, &contexts, exponent, actual, mixer, channel),
+            None => self.sign_and_exponent(densities, &contexts, likeliest, actual, mixer, channel),
         };
+        let densities = densities.mirrored_if(is_negative);
+        let mut low = format.magnitude(exponent, mantissa);
 
         // Leading bits that were not taken over from the prediction have nodes of their own.
         let has_prefix = level > 0;
-        let n_levels = (format.octave(found_exponent) - flat).max(1).min(format.coded_mantissa_bits() as i32) as u32;
-        let relative_exponent = (found_exponent - exponent).clamp(-6, 6) + 6;
+        let flat = octave(deviation.min(magnitude)) - FLAT_OCTAVES;
+        let n_levels = (format.octave(exponent) - flat).clamp(0, format.coded_mantissa_bits() as i32) as u32;
+        let leading_node = node::LEADING + ((exponent - likeliest).clamp(-6, 6) + 6) as usize * 8;
         let mut leading = 1usize;
-        let mut width = format.width(found_exponent, level);
+        let mut width = format.width(exponent, level);
+        let mut width_octave = format.octave(exponent) - level as i32 - deviation_octave;
         while level < n_levels {
             width *= 0.5;
-            let middle = densities.at(if is_negative { -(low + width) } else { low + width });
-            let odds = self.magnitude_odds(&densities, &interval, middle, is_negative);
+            width_octave -= 1;
+            let middle = densities.at(low + width);
+            let odds = densities.upper_odds(interval.low, middle, interval.high);
             let bit = format.mantissa(actual) >> (format.mantissa_bits - 1 - level) & 1 == 1;
-            let relative = (octave(width.max(1e-37)) - octave(deviation)).clamp(-6, 14) + 6;
             let node = if !has_prefix && level < 3 {
-                node::LEADING + relative_exponent as usize * 8 + leading
+                leading_node + leading
             } else {
-                node::MANTISSA + relative as usize
+                node::MANTISSA + (width_octave.clamp(-6, 14) + 6) as usize
             };
-            if ask(mixer, channel, node, odds, bit) {
+            if mixer.ask(self.simd, &contexts.question(node, odds, 0), bit, channel) {
                 interval.low = middle;
                 low += width;
                 mantissa |= 1 << (format.mantissa_bits - 1 - level);
@@ -319,102 +316,75 @@ impl<S: Simd> ValueCoder<'_, S> {
         let n_plain = format.coded_mantissa_bits() - level;
         let plain = channel.plain(format.mantissa(actual) >> format.low_bits, n_plain);
         mantissa |= (plain & ((1 << n_plain) - 1)) << format.low_bits;
-        format.assemble(is_negative, found_exponent, mantissa)
+        format.assemble(is_negative, exponent, mantissa)
     }
 
-    /// The sign and the exponent, and with them the interval of magnitudes that begins at the returned number.
+    /// The sign and the exponent, and with them the interval of magnitudes.
     #[inline(always)]
     fn sign_and_exponent(
         &self,
-        densities: &Densities<S>,
+        densities: Densities<S>,
         contexts: &Contexts,
         likeliest: i32,
         actual: u64,
         mixer: &mut Mixer<'_>,
         channel: &mut impl Channel,
-    ) -> (bool, i32, f32, Interval<S>) {
+    ) -> (bool, i32, Interval<S>) {
         let format = &self.matrix.format;
-        let ask = |mixer: &mut Mixer<'_>, channel: &mut _, node, odds, bit| {
-            let question = self.question(contexts, node, odds, None);
-            mixer.ask(self.simd, &question, bit, channel)
-        };
-        let (bottom, zero, top) = (densities.at(f32::MIN), densities.at(0.0), densities.at(f32::MAX));
-        let odds = densities.upper_odds(bottom, zero, top);
-        let is_negative = !ask(mixer, channel, node::SIGN, odds, !format.is_negative(actual));
-        let at = |magnitude: f32| densities.at(if is_negative { -magnitude } else { magnitude });
-        let mut interval = Interval { low: zero, high: if is_negative { bottom } else { top } };
+        let zero = densities.at(0.0);
+        let odds = densities.upper_odds(densities.bottom, zero, densities.top);
+        let question = contexts.question(node::SIGN, odds, 0);
+        let is_negative = !mixer.ask(self.simd, &question, !format.is_negative(actual), channel);
+        let densities = densities.mirrored_if(is_negative);
         let wanted = format.exponent(actual);
-        let mut exponent = likeliest;
-        let middle = at(format.magnitude(exponent, 0));
-        let odds = self.magnitude_odds(densities, &interval, middle, is_negative);
+        // The first question decides the direction.
+        let mut interval = Interval { low: densities.at(0.0), high: densities.top };
+        let mut bound = likeliest;
         let mut n_steps = 0;
-        if ask(mixer, channel, node::REACHES, odds, wanted >= exponent) {
-            interval.low = middle;
-            while exponent < format.max_exponent && n_steps < MAX_STEPS {
-                let middle = at(format.magnitude(exponent + 1, 0));
-                let odds = self.magnitude_odds(densities, &interval, middle, is_negative);
-                if !ask(mixer, channel, node::UP + n_steps as usize, odds, wanted > exponent) {
-                    interval.high = middle;
-                    break;
-                }
+        let mut node = node::REACHES;
+        let mut goes_up = false;
+        let exponent = loop {
+            let middle = densities.at(format.magnitude(bound, 0));
+            let odds = densities.upper_odds(interval.low, middle, interval.high);
+            let reaches = mixer.ask(self.simd, &contexts.question(node, odds, 0), wanted >= bound, channel);
+            if reaches {
                 interval.low = middle;
-                exponent += 1;
-                n_steps += 1;
-            }
-        } else {
-            interval.high = middle;
-            exponent -= 1;
-            while exponent > 0 && n_steps < MAX_STEPS {
-                let middle = at(format.magnitude(exponent, 0));
-                let odds = self.magnitude_odds(densities, &interval, middle, is_negative);
-                if ask(mixer, channel, node::DOWN + n_steps as usize, odds, wanted >= exponent) {
-                    interval.low = middle;
-                    break;
-                }
+            } else {
                 interval.high = middle;
-                exponent -= 1;
-                n_steps += 1;
             }
-        }
-        if n_steps == MAX_STEPS {
-            exponent = self.far_exponent(wanted, mixer, channel);
-            interval = Interval { low: at(format.magnitude(exponent, 0)), high: at(format.magnitude(exponent + 1, 0)) };
-        }
-        (is_negative, exponent, format.magnitude(exponent, 0), interval)
+            if n_steps == 0 {
+                goes_up = reaches;
+            } else if reaches != goes_up {
+                break if goes_up { bound - 1 } else { bound };
+            }
+            // Nothing is below the least exponent, or above the greatest.
+            if goes_up && bound == format.max_exponent {
+                break bound;
+            } else if !goes_up && bound == 1 {
+                break 0;
+            }
+            if n_steps == MAX_STEPS {
+                let exponent = self.far_exponent(wanted, mixer, channel);
+                let (low, high) = (format.magnitude(exponent, 0), format.magnitude(exponent + 1, 0));
+                interval = Interval { low: densities.at(low), high: densities.at(high) };
+                break exponent;
+            }
+            node = if goes_up { node::UP } else { node::DOWN } + n_steps as usize;
+            bound += if goes_up { 1 } else { -1 };
+            n_steps += 1;
+        };
+        (is_negative, exponent, interval)
     }
 
     /// An exponent bit by bit.
-    #[inline(always)]
     fn far_exponent(&self, wanted: i32, mixer: &mut Mixer<'_>, channel: &mut impl Channel) -> i32 {
         let n_bits = self.matrix.format.exponent_bits;
-        let mut tree = 1u32;
+        let mut tree = 1usize;
         for at in (0..n_bits).rev() {
-            let mut contexts = [0; N_CONTEXTS];
-            for (table, context) in contexts.iter_mut().enumerate() {
-                *context = hash(table as u32, node::TREE, tree);
-            }
-            let question = Question { node: node::TREE, densities: self.simd.zero(), contexts };
-            let bit = mixer.ask(self.simd, &question, wanted >> at & 1 == 1, channel);
-            tree = 2 * tree + u32::from(bit);
+            let bit = mixer.ask_counter(cells::TREE + tree, wanted >> at & 1 == 1, channel);
+            tree = 2 * tree + usize::from(bit);
         }
         tree as i32 - (1 << n_bits)
-    }
-
-    /// log2 of the odds that the magnitude is the middle one or above.
-    #[inline(always)]
-    fn magnitude_odds(
-        &self,
-        densities: &Densities<S>,
-        interval: &Interval<S>,
-        middle: Point<S>,
-        is_negative: bool,
-    ) -> S::F {
-        if is_negative {
-            let odds = densities.upper_odds(interval.high, middle, interval.low);
-            self.simd.sub(self.simd.zero(), odds)
-        } else {
-            densities.upper_odds(interval.low, middle, interval.high)
-        }
     }
 
     #[inline(always)]
@@ -423,28 +393,27 @@ impl<S: Simd> ValueCoder<'_, S> {
         let signs = sign_class(left) * 9 + sign_class(far) * 3 + sign_class(above);
         let size = left.abs() + far.abs() + above.abs();
         let size = if size > 0.0 { (octave(size.max(1e-30)).clamp(-12, 12) + 13) as u32 } else { 0 };
-        Contexts { neighbourhood: signs * 32 + size, exponent: exponent as u32 }
-    }
-
-    #[inline(always)]
-    fn question(&self, contexts: &Contexts, node: usize, odds: S::F, extra: Option<u32>) -> Question<S::F> {
-        let extra = extra.unwrap_or(0);
-        Question {
-            node,
-            densities: odds,
-            contexts: [hash(0, node, extra), hash(1, node, contexts.neighbourhood), hash(2, node, contexts.exponent)],
-        }
+        Contexts { neighbourhood: value_hash(signs * 32 + size), exponent: value_hash(exponent as u32) }
     }
 
     fn zero_question(&self) -> Question<S::F> {
         let Neighbours { left, far, above } = self.neighbours;
         let zeros = u32::from(left == 0.0) * 4 + u32::from(far == 0.0) * 2 + u32::from(above == 0.0);
         let [row, column] = self.zero_rates;
-        let contexts = [
-            hash(0, node::ZERO, row * 8 + zeros),
-            hash(1, node::ZERO, (row * 16 + column) * 8 + zeros),
-            hash(2, node::ZERO, column * 8 + zeros),
+        let cells = [
+            cells::ZERO + (row * 8 + zeros) as usize,
+            cell(value_hash((row * 16 + column) * 8 + zeros), node::ZERO),
+            cell(value_hash(column * 8 + zeros), node::ZERO),
         ];
-        Question { node: node::ZERO, densities: self.simd.zero(), contexts }
+        Question { node: node::ZERO, densities: self.simd.zero(), cells }
+    }
+}
+
+impl Contexts {
+    /// A question; `extra`, below 16, is another context of the first counter.
+    #[inline(always)]
+    fn question<F>(&self, node: usize, odds: F, extra: usize) -> Question<F> {
+        let cells = [node * 16 + extra, cell(self.neighbourhood, node), cell(self.exponent, node)];
+        Question { node, densities: odds, cells }
     }
 }

@@ -13,34 +13,47 @@ use crate::bits::{BitPacker, BitUnpacker};
 
 /// Contexts that are counted.
 pub(super) const N_CONTEXTS: usize = 3;
-/// The lane of the constant opinion.
-const BIAS_LANE: usize = N_DENSITIES + N_CONTEXTS;
+/// The constant opinion, in the lane after the counters'.
 const BIAS: f32 = 0.3;
-/// Kinds of questions, each with its own weights.
-pub(super) const N_NODES: usize = 192;
+/// Kinds of questions, each with its own weights; a power of two.
+pub(super) const N_NODES: usize = 256;
 /// Counters of each context.
 const CELL_BITS: u32 = 13;
+const N_CELLS: usize = 1 << CELL_BITS;
 /// Resolution of [`Tables::stretch`] and [`Tables::squash`].
 const STRETCH_BITS: u32 = 12;
 const SQUASH_STEPS: f32 = 64.0;
 const MAX_SUM: f32 = 16.0;
+const N_SQUASH: usize = (2.0 * MAX_SUM * SQUASH_STEPS) as usize + 1;
+/// f32 has no fractions from here on: adding it rounds to a whole number, which is in the lowest bits.
+const ROUNDER: f32 = 12_582_912.0;
+/// A counter stops growing more certain here, and a mixer's steps stop getting smaller.
+const MAX_COUNT: u32 = 1000;
+const COUNT_BITS: u32 = 10;
+const N_LEARNING_RATES: usize = 4096;
 
-/// Functions that are looked up.
+/// Functions that are looked up. Their lengths let indices go unchecked.
 pub(super) struct Tables {
     /// log2 of the odds of a probability's upper 12 bits.
-    stretch: Vec<f32>,
+    stretch: Box<[f32; 1 << STRETCH_BITS]>,
     /// The probability of log2 of odds, from -16 in steps of 1/64, in 1 / 65536.
-    squash: Vec<u16>,
+    squash: Box<[u16; N_SQUASH]>,
     /// By how often a counter has counted: the weight of what comes next, in 1 / 65536.
-    rates: Vec<u32>,
+    rates: Box<[u32; 1 << COUNT_BITS]>,
     /// By how often a mixer has learned: its next step.
-    learning_rates: Vec<f32>,
+    learning_rates: Box<[f32; N_LEARNING_RATES]>,
+}
+
+fn boxed<T: Copy + Default, const N: usize>(f: impl FnMut(usize) -> T) -> Box<[T; N]> {
+    let mut table: Box<[T; N]> = vec![T::default(); N].try_into().unwrap_or_else(|_| Box::new([T::default(); N]));
+    table.iter_mut().zip((0..N).map(f)).for_each(|(to, value)| *to = value);
+    table
 }
 
 struct BuildTables;
 
 impl Kernel for BuildTables {
-    type Output = (Vec<f32>, Vec<u16>);
+    type Output = (Box<[f32; 1 << STRETCH_BITS]>, Box<[u16; N_SQUASH]>);
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
@@ -49,38 +62,41 @@ impl Kernel for BuildTables {
             simd.store(log2(simd, simd.splat(x)), &mut lanes);
             lanes[0]
         };
-        let n = 1 << STRETCH_BITS;
-        let stretch = (0..n)
-            .map(|i| {
-                let p = (i as f32 + 0.5) / n as f32;
-                one(p / (1.0 - p))
-            })
-            .collect();
-        let n = (2.0 * MAX_SUM * SQUASH_STEPS) as usize + 1;
-        let squash = (0..n)
-            .map(|i| {
-                let mut lanes = [0.0; LANES];
-                let x = i as f32 / SQUASH_STEPS - MAX_SUM;
-                simd.store(super::density::exp2(simd, simd.splat(-x)), &mut lanes);
-                (65536.0 / (1.0 + lanes[0])).clamp(1.0, 65535.0) as u16
-            })
-            .collect();
+        let stretch = boxed(|i| {
+            let p = (i as f32 + 0.5) / (1u32 << STRETCH_BITS) as f32;
+            one(p / (1.0 - p))
+        });
+        let squash = boxed(|i| {
+            let mut lanes = [0.0; LANES];
+            let x = i as f32 / SQUASH_STEPS - MAX_SUM;
+            simd.store(super::density::exp2(simd, simd.splat(-x)), &mut lanes);
+            (65536.0 / (1.0 + lanes[0])).clamp(1.0, 65535.0) as u16
+        });
         (stretch, squash)
     }
 }
 
-/// A counter stops growing more certain here.
-const COUNT_LIMIT: usize = 1000;
-const LEARNING_LIMIT: usize = 4096;
-
 impl Tables {
     pub(super) fn new() -> Self {
         let (stretch, squash) = lmgc_kernels::arch::scalar::Scalar.run(BuildTables);
-        let rates = (0..=COUNT_LIMIT).map(|n| (65536.0 / (n as f32 + 1.6)) as u32).collect();
+        let rates = boxed(|n| (65536.0 / (n as f32 + 1.6)) as u32);
         // Slower than a single question would want, because there are many.
-        let learning_rate = |n: usize| 0.0007 * (1.0 + 20.0 / (1.0 + n as f32 / 50.0));
-        Self { stretch, squash, rates, learning_rates: (0..=LEARNING_LIMIT).map(learning_rate).collect() }
+        let learning_rates = boxed(|n| 0.0007 * (1.0 + 20.0 / (1.0 + n as f32 / 50.0)));
+        Self { stretch, squash, rates, learning_rates }
     }
+}
+
+/// The counter of a context, by a hash of what is known of the value and the kind of question.
+#[inline(always)]
+pub(super) fn cell(value_hash: u32, node: usize) -> usize {
+    let mixed = value_hash ^ (node as u32).wrapping_mul(0x9e37_79b1);
+    ((mixed ^ mixed >> 15).wrapping_mul(0xc2b2_ae35) >> (32 - CELL_BITS)) as usize
+}
+
+/// What [`cell`] wants to know of a value.
+#[inline(always)]
+pub(super) fn value_hash(context: u32) -> u32 {
+    context.wrapping_mul(0x85eb_ca6b)
 }
 
 /// A binary question with all that bears on it.
@@ -89,8 +105,8 @@ pub(super) struct Question<F> {
     pub(super) node: usize,
     /// The densities' answers.
     pub(super) densities: F,
-    /// Counters, by hashes.
-    pub(super) contexts: [u32; N_CONTEXTS],
+    /// A counter of each context.
+    pub(super) cells: [usize; N_CONTEXTS],
 }
 
 /// Where decisions go to, or come from.
@@ -142,10 +158,10 @@ impl Channel for Reading<'_> {
 /// What a lane has learned.
 pub(super) struct Mixer<'a> {
     tables: &'a Tables,
-    weights: Vec<[f32; LANES]>,
-    n_learned: Vec<u16>,
+    weights: Box<[[f32; LANES]; N_NODES]>,
+    n_learned: Box<[u16; N_NODES]>,
     /// Probability in the upper 22 bits, count in the lower 10.
-    cells: Vec<[u32; 1 << CELL_BITS]>,
+    cells: [Box<[u32; N_CELLS]>; N_CONTEXTS],
 }
 
 impl<'a> Mixer<'a> {
@@ -156,9 +172,9 @@ impl<'a> Mixer<'a> {
         weights[N_DENSITIES..N_DENSITIES + 2].copy_from_slice(&[0.1, 0.1]);
         Self {
             tables,
-            weights: vec![weights; N_NODES],
-            n_learned: vec![0; N_NODES],
-            cells: vec![[1 << 31; 1 << CELL_BITS]; N_CONTEXTS],
+            weights: boxed(|_| weights),
+            n_learned: boxed(|_| 0),
+            cells: core::array::from_fn(|_| boxed(|_| 1 << 31)),
         }
     }
 
@@ -171,39 +187,52 @@ impl<'a> Mixer<'a> {
         bit: bool,
         channel: &mut impl Channel,
     ) -> bool {
-        let mut counted = [0.0; LANES];
-        let mut at = [0usize; N_CONTEXTS];
+        let tables = self.tables;
+        let node = question.node % N_NODES;
+        let mut counted = [0.0, 0.0, 0.0, BIAS];
         for c in 0..N_CONTEXTS {
-            at[c] = (question.contexts[c] >> (32 - CELL_BITS)) as usize;
-            counted[N_DENSITIES + c] = self.tables.stretch[(self.cells[c][at[c]] >> (32 - STRETCH_BITS)) as usize];
+            let cell = self.cells[c][question.cells[c] % N_CELLS];
+            counted[c] = tables.stretch[(cell >> (32 - STRETCH_BITS)) as usize];
         }
-        counted[BIAS_LANE] = BIAS;
-        let opinions = simd.add(question.densities, simd.load(&counted));
-        let weights = &mut self.weights[question.node];
-        let w = simd.load(weights);
-        let sum = simd.sum_lanes(simd.mul(w, opinions)).clamp(-MAX_SUM, MAX_SUM);
-        let index = ((sum + MAX_SUM) * SQUASH_STEPS + 0.5) as usize;
-        let probability = u32::from(self.tables.squash[index]);
+        let opinions = simd.add(question.densities, simd.lanes_8_to_11(counted));
+        let w = simd.load(&self.weights[node]);
+        let sum = simd.sum_lanes(simd.mul(w, opinions));
+        // As bits, so that there is no conversion to wait for; what is out of range stays so.
+        let rounded = (sum * SQUASH_STEPS + (ROUNDER + MAX_SUM * SQUASH_STEPS)).to_bits() as i32;
+        let index = rounded.saturating_sub(ROUNDER.to_bits() as i32).clamp(0, N_SQUASH as i32 - 1);
+        let probability = u32::from(tables.squash[index as usize]);
 
         let bit = channel.decide(bit, probability);
 
         let wanted = if bit { 1.0 } else { 0.0 };
         let error = wanted - probability as f32 * (1.0 / (1u32 << BINARY_PRECISION_BITS) as f32);
-        let n_learned = &mut self.n_learned[question.node];
-        let rate = self.tables.learning_rates[usize::from(*n_learned)];
-        *n_learned = (*n_learned + 1).min(LEARNING_LIMIT as u16);
-        simd.store(simd.fma(simd.splat(rate * error), opinions, w), weights);
+        let n_learned = usize::from(self.n_learned[node]) % N_LEARNING_RATES;
+        let rate = tables.learning_rates[n_learned];
+        self.n_learned[node] = (n_learned + 1).min(N_LEARNING_RATES - 1) as u16;
+        simd.store(simd.fma(simd.splat(rate * error), opinions, w), &mut self.weights[node]);
         for c in 0..N_CONTEXTS {
-            let cell = &mut self.cells[c][at[c]];
-            let (p, count) = (*cell >> 10, *cell & 1023);
-            let rate = self.tables.rates[count as usize];
-            let target = if bit { (1u32 << 22) - 1 } else { 0 };
-            let step = ((i64::from(target) - i64::from(p)) * i64::from(rate)) >> 16;
-            let p = (i64::from(p) + step) as u32;
-            *cell = p << 10 | (count + 1).min(COUNT_LIMIT as u32);
+            count(tables, &mut self.cells[c][question.cells[c] % N_CELLS], bit);
         }
         bit
     }
+
+    /// Asks what only the first context's counter knows something of.
+    pub(super) fn ask_counter(&mut self, cell: usize, bit: bool, channel: &mut impl Channel) -> bool {
+        let cell = &mut self.cells[0][cell % N_CELLS];
+        let bit = channel.decide(bit, (*cell >> 16).clamp(1, 65_535));
+        count(self.tables, cell, bit);
+        bit
+    }
+}
+
+#[inline(always)]
+fn count(tables: &Tables, cell: &mut u32, bit: bool) {
+    let (p, n) = (*cell >> COUNT_BITS, *cell % (1 << COUNT_BITS));
+    let rate = tables.rates[n as usize];
+    let target = if bit { (1u32 << 22) - 1 } else { 0 };
+    let step = ((i64::from(target) - i64::from(p)) * i64::from(rate)) >> 16;
+    let p = (i64::from(p) + step) as u32;
+    *cell = p << COUNT_BITS | (n + 1).min(MAX_COUNT);
 }
 
 #[cfg(test)]
@@ -229,7 +258,7 @@ mod tests {
         let mut writing = Writing { coder: BinaryEncoder::new(), plain: BitPacker::default() };
         let mut mixer = Mixer::new(&tables);
         let bits: Vec<bool> = (0..20_000).map(|i| i % 50 == 0).collect();
-        let question = |_| Question { node: 3, densities: [0.0; LANES], contexts: [7 << 28; N_CONTEXTS] };
+        let question = |_| Question { node: 3, densities: [0.0; LANES], cells: [7; N_CONTEXTS] };
         for &bit in &bits {
             mixer.ask(Scalar, &question(()), bit, &mut writing);
         }

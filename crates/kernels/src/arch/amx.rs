@@ -278,6 +278,7 @@ impl Simd for Amx {
         round(x: __m512) -> __m512;
         exp2_integral(n: __m512) -> __m512;
         split_exponent(x: __m512) -> (__m512, __m512);
+        lanes_8_to_11(x: [f32; 4]) -> __m512;
         sum_lanes(x: __m512) -> f32;
         select_lt(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512;
         max_abs_bits(x: [__m512; BLOCK_VECTORS]) -> u32;

@@ -137,6 +137,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn lanes_8_to_11(self, x: [f32; 4]) -> Self::F {
+        // SAFETY: the instructions are there (see `Avx2`), and nothing touches memory.
+        unsafe { Pair(_mm256_setzero_ps(), _mm256_zextps128_ps256(_mm_setr_ps(x[0], x[1], x[2], x[3]))) }
+    }
+
+    #[inline(always)]
     fn sum_lanes(self, x: Self::F) -> f32 {
         // SAFETY: the instructions are there (see `Avx2`), and nothing touches memory.
         unsafe {

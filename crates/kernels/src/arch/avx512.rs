@@ -131,6 +131,14 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn lanes_8_to_11(self, x: [f32; 4]) -> Self::F {
+        lanes!({
+            let quarter = _mm_setr_ps(x[0], x[1], x[2], x[3]);
+            _mm512_insertf32x4::<2>(_mm512_setzero_ps(), quarter)
+        })
+    }
+
+    #[inline(always)]
     fn sum_lanes(self, x: Self::F) -> f32 {
         lanes!({
             let eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
