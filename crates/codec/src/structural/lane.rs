@@ -161,6 +161,7 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                         means[t]
                     };
                 }
+                channel.settle(simd, mixer);
                 let innovation = simd.sub(simd.load(&plain), prediction);
                 correct(simd, filter, i, innovation, &mut estimates);
                 let mut deviations = [0.0; LANES];
@@ -232,7 +233,7 @@ impl<S: Simd> ValueCoder<'_, S> {
     fn code(&self, actual: u64, mixer: &mut Mixer<'_>, channel: &mut impl Channel) -> u64 {
         let format = &self.matrix.format;
         if self.matrix.has_zeros {
-            let is_zero = mixer.ask(self.simd, &self.zero_question(), actual == 0, channel);
+            let is_zero = channel.ask(self.simd, mixer, &self.zero_question(), actual == 0);
             if is_zero {
                 return 0;
             }
@@ -268,7 +269,7 @@ impl<S: Simd> ValueCoder<'_, S> {
                 && format.mantissa(actual) >> (format.mantissa_bits - level) == prefix;
             let relative = (octave(width) - deviation_octave).clamp(0, 15) as usize;
             let question = contexts.question(node::PREFIX, odds, relative);
-            if mixer.ask(self.simd, &question, is_shared, channel) {
+            if channel.ask(self.simd, mixer, &question, is_shared) {
                 mantissa = prefix << (format.mantissa_bits - level);
                 start = Some((is_negative, shared_exponent, interval));
             } else {
@@ -302,7 +303,7 @@ impl<S: Simd> ValueCoder<'_, S> {
             } else {
                 node::MANTISSA + (width_octave.clamp(-6, 14) + 6) as usize
             };
-            if mixer.ask(self.simd, &contexts.question(node, odds, 0), bit, channel) {
+            if channel.ask(self.simd, mixer, &contexts.question(node, odds, 0), bit) {
                 interval.low = middle;
                 low += width;
                 mantissa |= 1 << (format.mantissa_bits - 1 - level);
@@ -334,7 +335,7 @@ impl<S: Simd> ValueCoder<'_, S> {
         let zero = densities.at(0.0);
         let odds = densities.upper_odds(densities.bottom, zero, densities.top);
         let question = contexts.question(node::SIGN, odds, 0);
-        let is_negative = !mixer.ask(self.simd, &question, !format.is_negative(actual), channel);
+        let is_negative = !channel.ask(self.simd, mixer, &question, !format.is_negative(actual));
         let densities = densities.mirrored_if(is_negative);
         let wanted = format.exponent(actual);
         // The first question decides the direction.
@@ -346,7 +347,7 @@ impl<S: Simd> ValueCoder<'_, S> {
         let exponent = loop {
             let middle = densities.at(format.magnitude(bound, 0));
             let odds = densities.upper_odds(interval.low, middle, interval.high);
-            let reaches = mixer.ask(self.simd, &contexts.question(node, odds, 0), wanted >= bound, channel);
+            let reaches = channel.ask(self.simd, mixer, &contexts.question(node, odds, 0), wanted >= bound);
             if reaches {
                 interval.low = middle;
             } else {
@@ -381,7 +382,7 @@ impl<S: Simd> ValueCoder<'_, S> {
         let n_bits = self.matrix.format.exponent_bits;
         let mut tree = 1usize;
         for at in (0..n_bits).rev() {
-            let bit = mixer.ask_counter(cells::TREE + tree, wanted >> at & 1 == 1, channel);
+            let bit = channel.ask_counter(self.simd, mixer, cells::TREE + tree, wanted >> at & 1 == 1);
             tree = 2 * tree + usize::from(bit);
         }
         tree as i32 - (1 << n_bits)

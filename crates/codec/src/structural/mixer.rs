@@ -109,25 +109,62 @@ pub(super) struct Question<F> {
     pub(super) cells: [usize; N_CONTEXTS],
 }
 
-/// Where decisions go to, or come from.
+/// Where answers go to, or come from.
 pub(super) trait Channel {
-    /// A decision: `bit`, or what the stream says. `probability` of a one in 1 / 65536.
-    fn decide(&mut self, bit: bool, probability: u32) -> bool;
+    /// Asks a question: its answer is `bit`, or what the stream says.
+    fn ask<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, question: &Question<S::F>, bit: bool) -> bool;
+    /// Asks what only the first context's counter knows something of.
+    fn ask_counter<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, cell: usize, bit: bool) -> bool;
+    /// Sees to all that was asked.
+    fn settle<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>);
     /// Plain bits: `value`'s low ones, or what the stream says.
     fn plain(&mut self, value: u64, n_bits: u32) -> u64;
 }
 
-/// Writes.
+/// Writes. Questions wait until they are settled: their densities do not depend on each other's mixing, and a processor works
+/// on several when it can see several.
+#[derive(Default)]
 pub(super) struct Writing {
-    pub(super) coder: BinaryEncoder,
-    pub(super) plain: BitPacker,
+    coder: BinaryEncoder,
+    plain: BitPacker,
+    waiting: Vec<(Question<[f32; LANES]>, bool)>,
+}
+
+impl Writing {
+    /// The decisions, and the plain bits.
+    pub(super) fn finish(self) -> [Vec<u8>; 2] {
+        [self.coder.finish(), self.plain.finish()]
+    }
 }
 
 impl Channel for Writing {
     #[inline(always)]
-    fn decide(&mut self, bit: bool, probability: u32) -> bool {
-        self.coder.encode(bit, probability);
+    fn ask<S: Simd>(&mut self, simd: S, _: &mut Mixer<'_>, question: &Question<S::F>, bit: bool) -> bool {
+        let mut densities = [0.0; LANES];
+        simd.store(question.densities, &mut densities);
+        self.waiting.push((Question { node: question.node, densities, cells: question.cells }, bit));
         bit
+    }
+
+    fn ask_counter<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, cell: usize, bit: bool) -> bool {
+        self.settle(simd, mixer);
+        mixer.ask_counter(cell, |probability| {
+            self.coder.encode(bit, probability);
+            bit
+        })
+    }
+
+    #[inline(always)]
+    fn settle<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>) {
+        for (question, bit) in &self.waiting {
+            let densities = simd.load(&question.densities);
+            let question = Question { node: question.node, densities, cells: question.cells };
+            mixer.ask(simd, &question, |probability| {
+                self.coder.encode(*bit, probability);
+                *bit
+            });
+        }
+        self.waiting.clear();
     }
 
     #[inline(always)]
@@ -145,9 +182,16 @@ pub(super) struct Reading<'a> {
 
 impl Channel for Reading<'_> {
     #[inline(always)]
-    fn decide(&mut self, _: bool, probability: u32) -> bool {
-        self.coder.decode(probability)
+    fn ask<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, question: &Question<S::F>, _: bool) -> bool {
+        mixer.ask(simd, question, |probability| self.coder.decode(probability))
     }
+
+    fn ask_counter<S: Simd>(&mut self, _: S, mixer: &mut Mixer<'_>, cell: usize, _: bool) -> bool {
+        mixer.ask_counter(cell, |probability| self.coder.decode(probability))
+    }
+
+    #[inline(always)]
+    fn settle<S: Simd>(&mut self, _: S, _: &mut Mixer<'_>) {}
 
     #[inline(always)]
     fn plain(&mut self, _: u64, n_bits: u32) -> u64 {
@@ -178,15 +222,9 @@ impl<'a> Mixer<'a> {
         }
     }
 
-    /// Asks, and learns from the answer.
+    /// Tells `decide` the probability of a one, in 1 / 65536, and learns from its answer.
     #[inline(always)]
-    pub(super) fn ask<S: Simd>(
-        &mut self,
-        simd: S,
-        question: &Question<S::F>,
-        bit: bool,
-        channel: &mut impl Channel,
-    ) -> bool {
+    fn ask<S: Simd>(&mut self, simd: S, question: &Question<S::F>, decide: impl FnOnce(u32) -> bool) -> bool {
         let tables = self.tables;
         let node = question.node % N_NODES;
         let mut counted = [0.0, 0.0, 0.0, BIAS];
@@ -202,7 +240,7 @@ impl<'a> Mixer<'a> {
         let index = rounded.saturating_sub(ROUNDER.to_bits() as i32).clamp(0, N_SQUASH as i32 - 1);
         let probability = u32::from(tables.squash[index as usize]);
 
-        let bit = channel.decide(bit, probability);
+        let bit = decide(probability);
 
         let wanted = if bit { 1.0 } else { 0.0 };
         let error = wanted - probability as f32 * (1.0 / (1u32 << BINARY_PRECISION_BITS) as f32);
@@ -216,10 +254,9 @@ impl<'a> Mixer<'a> {
         bit
     }
 
-    /// Asks what only the first context's counter knows something of.
-    pub(super) fn ask_counter(&mut self, cell: usize, bit: bool, channel: &mut impl Channel) -> bool {
+    fn ask_counter(&mut self, cell: usize, decide: impl FnOnce(u32) -> bool) -> bool {
         let cell = &mut self.cells[0][cell % N_CELLS];
-        let bit = channel.decide(bit, (*cell >> 16).clamp(1, 65_535));
+        let bit = decide((*cell >> 16).clamp(1, 65_535));
         count(self.tables, cell, bit);
         bit
     }
@@ -255,20 +292,21 @@ mod tests {
     #[test]
     fn a_skewed_bit_costs_little_once_learned() {
         let tables = Tables::new();
-        let mut writing = Writing { coder: BinaryEncoder::new(), plain: BitPacker::default() };
+        let mut writing = Writing::default();
         let mut mixer = Mixer::new(&tables);
         let bits: Vec<bool> = (0..20_000).map(|i| i % 50 == 0).collect();
         let question = |_| Question { node: 3, densities: [0.0; LANES], cells: [7; N_CONTEXTS] };
         for &bit in &bits {
-            mixer.ask(Scalar, &question(()), bit, &mut writing);
+            writing.ask(Scalar, &mut mixer, &question(()), bit);
         }
-        let bytes = writing.coder.finish();
+        writing.settle(Scalar, &mut mixer);
+        let [bytes, _] = writing.finish();
         // The entropy is 0.1414 bits a decision.
         assert!((bytes.len() as f64) < 0.1414 * 20_000.0 / 8.0 * 1.03 + 10.0, "{}", bytes.len());
         let mut reading = Reading { coder: BinaryDecoder::new(&bytes), plain: BitUnpacker::new(&[]) };
         let mut mixer = Mixer::new(&tables);
         for &bit in &bits {
-            assert_eq!(mixer.ask(Scalar, &question(()), false, &mut reading), bit);
+            assert_eq!(reading.ask(Scalar, &mut mixer, &question(()), false), bit);
         }
     }
 }

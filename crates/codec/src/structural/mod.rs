@@ -16,7 +16,7 @@ mod number;
 mod scales;
 mod view;
 
-use lmgc_coder::{AdaptiveUint, BinaryDecoder, BinaryEncoder, Decoder, Encoder};
+use lmgc_coder::{AdaptiveUint, BinaryDecoder, Decoder, Encoder};
 use lmgc_kernels::{Kernels, LANES};
 use rayon::prelude::*;
 
@@ -27,7 +27,7 @@ use self::mixer::{Mixer, Reading, Tables, Writing};
 use self::number::Format;
 use self::view::View;
 use crate::baselines::{Auto, Raw};
-use crate::bits::{BitPacker, BitUnpacker};
+use crate::bits::BitUnpacker;
 use crate::float_layout::bits_of;
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Level, NoProgress, Piece, Place, Progress};
 
@@ -293,7 +293,7 @@ impl Structural {
             .into_par_iter()
             .map(|parts| {
                 let mut mixer = Mixer::new(&tables);
-                let mut channel = Writing { coder: BinaryEncoder::new(), plain: BitPacker::default() };
+                let mut channel = Writing::default();
                 let mut values = Vec::new();
                 for (index, part) in &parts {
                     let elements = &bytes[places[*index].clone()];
@@ -303,7 +303,7 @@ impl Structural {
                     part.for_each_element(|at| values.push(bits_of(&elements[at * size..(at + 1) * size])));
                     self.kernels.run(CodePart { part, values: &mut values, mixer: &mut mixer, channel: &mut channel });
                 }
-                [channel.coder.finish(), channel.plain.finish()]
+                channel.finish()
             })
             .collect();
         let mut payload = Vec::new();
