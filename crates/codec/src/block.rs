@@ -7,6 +7,10 @@ use lmgc_tensors::Dtype;
 
 use crate::{Error, Progress, baselines};
 
+/// Blocks are worked on side by side until they come to this: small ones are many, and a large one of a codec with lanes is
+/// several threads' work already.
+pub(crate) const MIN_BATCH_BYTES: u64 = 4 << 20;
+
 /// The number of a codec in the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -162,6 +166,8 @@ pub struct Piece<'a> {
     pub start: u64,
     /// Bytes of the part.
     pub len: usize,
+    /// The same part of an earlier version of the tensor, as many bytes, if both sides have one.
+    pub reference: Option<&'a [u8]>,
 }
 
 /// What a block's bytes are. Encoder and decoder see the same.

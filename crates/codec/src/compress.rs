@@ -9,8 +9,10 @@ use lmgc_tokens::dataset;
 use rayon::prelude::*;
 
 use crate::baselines::{self, Auto};
+use crate::block::MIN_BATCH_BYTES;
 use crate::journal::{Identity, Journal};
 use crate::lm::LmCodec;
+use crate::reference::{self, Reference};
 use crate::streams::{Run, StreamMap};
 use crate::{
     BlockCodec, BlockInput, CodecId, CodecName, EarlierRun, Encoded, EncodedBlock, Error, Place, Progress, Stage,
@@ -22,6 +24,9 @@ const TOKEN_DATASET: (&str, &str) = (dataset::MARKER_KEY, dataset::IDS_TENSOR);
 /// zstd's level for the skeleton, which is small and repetitive.
 const SKELETON_ZSTD_LEVEL: i32 = 19;
 
+/// Tensors are coded together until they come to this many bytes: alone, a small one would have little to learn from, while
+/// large ones may want different codecs.
+const MIN_BLOCK_BYTES: u64 = 1 << 18;
 /// How to compress.
 #[derive(Clone, Copy, Default)]
 pub struct CompressOptions<'a> {
@@ -31,6 +36,8 @@ pub struct CompressOptions<'a> {
     pub level: Level,
     /// The language-model codec, if `codec` is `lm`.
     pub lm: Option<&'a LmCodec>,
+    /// An earlier file to code against, where the codec can: `structural`, and `auto` from level 3 on.
+    pub reference: Option<&'a Reference>,
 }
 
 /// A compression level from 1 (fast) to 9 (small), as people know it from gzip, xz and zstd.
@@ -78,6 +85,8 @@ pub struct CompressReport {
     pub n_tensors: usize,
     /// Elements in all tensors.
     pub n_values: u64,
+    /// Tensors that the reference has, too.
+    pub n_referenced_tensors: usize,
     /// Why a file that looked like some format was taken as something less.
     pub note: Option<String>,
 }
@@ -119,6 +128,10 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
     };
     let options = &CompressOptions { lm: adapted.as_ref().or(options.lm), ..*options };
     let header = header(&layout, options)?;
+    let n_referenced_tensors = options.reference.map_or(0, |reference| reference.n_matching(&header));
+    if options.reference.is_some() && n_referenced_tensors == 0 {
+        return Err(Error::ReferenceUnrelated);
+    }
     let map = StreamMap::new(&header);
     let codecs = Codecs::new(options)?;
     let plan = plan(&map, &layout, &codecs);
@@ -152,14 +165,8 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
         });
     }
     progress.begin(Stage::Compress, layout.file_len);
-    while let Some(first) = rest.first() {
-        // Blocks of codecs that use one thread are coded side by side.
-        let n_at_once = if codecs.of(first).is_parallel_inside() {
-            1
-        } else {
-            rest.iter().take(rayon::current_num_threads()).take_while(|b| !codecs.of(b).is_parallel_inside()).count()
-        };
-        let (batch, later) = rest.split_at(n_at_once);
+    while !rest.is_empty() {
+        let (batch, later) = rest.split_at(n_at_once(rest, &codecs));
         rest = later;
         let inputs = batch
             .iter()
@@ -169,7 +176,12 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
             .par_iter()
             .zip(&inputs)
             .map(|(block, bytes)| {
-                let pieces = map.pieces(&header, block.stream, block.stream_offset, block.len);
+                let parts = match options.reference {
+                    Some(reference) => reference.parts(&map, &header, block.stream, block.stream_offset, block.len)?,
+                    None => Vec::new(),
+                };
+                let mut pieces = map.pieces(&header, block.stream, block.stream_offset, block.len);
+                reference::attach(&mut pieces, &parts);
                 let place = Place { dtype: block.dtype, pieces: &pieces };
                 code(codecs.of(block), BlockInput { bytes, place, is_token_ids: block.is_token_ids }, progress)
             })
@@ -195,8 +207,22 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
         file_format: header.file_format,
         n_tensors: header.tensors.len(),
         n_values: layout.spans.iter().map(|span| span.len / span.dtype.size_bytes().max(1)).sum(),
+        n_referenced_tensors,
         note: layout.note,
     })
+}
+
+/// How many blocks to code side by side: one that keeps all threads busy is alone; else one for each thread, or, where a large
+/// block is several threads' work, as many as come to some size.
+fn n_at_once(blocks: &[PlannedBlock], codecs: &Codecs<'_>) -> usize {
+    let mut n_bytes = 0;
+    let is_wanted = |(at, block): &(usize, &PlannedBlock)| {
+        let codec = codecs.of(block);
+        let has_room = n_bytes < MIN_BATCH_BYTES || !codec.wants_whole_tensors() && *at < rayon::current_num_threads();
+        n_bytes += block.len;
+        has_room && !codec.is_parallel_inside()
+    };
+    blocks.iter().enumerate().take_while(is_wanted).count().max(1)
 }
 
 fn code(codec: &dyn BlockCodec, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
@@ -210,6 +236,9 @@ fn code(codec: &dyn BlockCodec, input: BlockInput<'_>, progress: &dyn Progress) 
 
 fn header(layout: &Layout, options: &CompressOptions<'_>) -> Result<Header, Error> {
     let mut settings = BTreeMap::from([("codec".to_owned(), options.codec.to_string())]);
+    if let Some(reference) = options.reference {
+        settings.insert(reference::SETTING.to_owned(), reference.blake3());
+    }
     let lm = match (options.codec, options.lm) {
         (CodecName::One(CodecId::Lm), Some(lm)) => {
             lm.settings().write_to(&mut settings);
@@ -314,7 +343,8 @@ fn row_bytes(span: &Span) -> Option<u64> {
 
 /// Cuts both streams into blocks, sorted by the place of their first byte in the file.
 ///
-/// A data block goes on over tensors as long as they are of one kind, and is cut at a whole element.
+/// A data block goes on over tensors as long as they are of one kind, and is cut at a whole element; for a codec that wants
+/// tensors whole, it holds one tensor or several small ones.
 fn plan(map: &StreamMap, layout: &Layout, codecs: &Codecs<'_>) -> Vec<PlannedBlock> {
     let is_token_dataset = layout.metadata.contains_key(TOKEN_DATASET.0);
     let kind_of = |run: &Run| {
@@ -337,16 +367,14 @@ fn plan(map: &StreamMap, layout: &Layout, codecs: &Codecs<'_>) -> Vec<PlannedBlo
     for run in map.runs() {
         let kind = kind_of(run);
         let codec = codecs.of(&kind);
+        let is_whole = codec.wants_whole_tensors();
         let max_len = codec.block_bytes() as u64;
         // Where blocks end: after whole elements, or whole rows.
         let element_bytes = kind.dtype.size_bytes().max(1);
         let unit = match run.tensor.and_then(|i| layout.spans.get(i)) {
-            Some(span) if codec.wants_whole_tensors() => {
-                row_bytes(span).filter(|&n| n <= max_len).unwrap_or(element_bytes)
-            }
+            Some(span) if is_whole => row_bytes(span).filter(|&n| n <= max_len).unwrap_or(element_bytes),
             _ => element_bytes,
         };
-        let is_whole = codec.wants_whole_tensors();
         let max_len = max_len - max_len % unit;
         let mut done = 0;
         while done < run.len {
@@ -355,7 +383,7 @@ fn plan(map: &StreamMap, layout: &Layout, codecs: &Codecs<'_>) -> Vec<PlannedBlo
                     == (kind.dtype, kind.is_token_ids, kind.uses_data_codec)
             };
             let has_room = |block: &PlannedBlock| {
-                if is_whole { done == 0 && block.len + run.len <= max_len } else { block.len < max_len }
+                if is_whole { done == 0 && block.len + run.len <= MIN_BLOCK_BYTES } else { block.len < max_len }
             };
             let at = open.get(&run.stream).copied().filter(|&at| same_kind(&blocks[at]) && has_room(&blocks[at]));
             let at = at.unwrap_or_else(|| {

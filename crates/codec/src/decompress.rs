@@ -9,11 +9,13 @@ use lmgc_tensors::Dtype;
 use rayon::prelude::*;
 
 use crate::baselines;
+use crate::block::MIN_BATCH_BYTES;
 use crate::lm::{DEFAULT_MEMORY_BYTES, LanguageModel, LmCodec, LmSettings};
+use crate::reference::{self, Reference};
 use crate::streams::StreamMap;
 use crate::{BlockCodec, CodecId, EncodedBlock, Error, NoProgress, Place, Progress, Stage};
 
-/// Finds the language model that a file was compressed with.
+/// Finds what a file needs beside itself: the language model that it was compressed with, or the earlier file.
 pub trait ModelSource {
     /// The model of this record. The caller checks its fingerprint.
     ///
@@ -21,7 +23,12 @@ pub trait ModelSource {
     /// Where it cannot be found or loaded.
     fn model(&self, record: &ModelRecord) -> Result<Arc<LanguageModel>, Error>;
 
-    /// The kernels to run it with; they change the speed and nothing else.
+    /// The file that a file was compressed against, if it was. The caller checks its hash.
+    fn reference(&self) -> Option<&Reference> {
+        None
+    }
+
+    /// The kernels to run models with; they change the speed and nothing else.
     fn kernels(&self) -> Kernels {
         Kernels::detect()
     }
@@ -121,7 +128,7 @@ pub(crate) fn decode_blocks<R: Read>(
     mut sink: impl FnMut(&StreamMap, &BlockInfo, &[u8]) -> Result<(), Error>,
 ) -> Result<DecompressReport, Error> {
     let mut reader = Reader::new(input)?;
-    let mut decoders = Decoders::new(reader.header())?;
+    let mut decoders = Decoders::new(reader.header(), models)?;
     let header = reader.header().clone();
     let map = StreamMap::new(&header);
     let raw_bytes = header.original_len;
@@ -129,14 +136,19 @@ pub(crate) fn decode_blocks<R: Read>(
     let mut n_blocks = 0;
     let mut ended = false;
     while !ended {
-        let mut batch = Vec::new();
-        while batch.len() < rayon::current_num_threads() {
+        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+        let has_room = |n_blocks: usize, n_bytes: u64, last: Option<CodecId>| {
+            let is_parallel = last == Some(CodecId::Structural);
+            n_bytes < MIN_BATCH_BYTES || !is_parallel && n_blocks < rayon::current_num_threads()
+        };
+        while has_room(batch.len(), batch_bytes, batch.last().map(|(_, codec, _)| *codec)) {
             let Some((info, payload)) = reader.next_block()? else {
                 ended = true;
                 break;
             };
             let codec = CodecId::from_number(info.codec)?;
             decoders.prepare(codec, models)?;
+            batch_bytes += info.raw_len;
             batch.push((info, codec, payload));
             if codec == CodecId::Lm {
                 break;
@@ -176,7 +188,7 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
     let map = StreamMap::new(&header);
     let found = reader.header().tensors.iter().position(|tensor| tensor.name == name);
     let wanted = found.ok_or_else(|| Error::NoSuchTensor { name: name.to_owned() })?;
-    let mut decoders = Decoders::new(reader.header())?;
+    let mut decoders = Decoders::new(reader.header(), models)?;
     // An empty tensor has no run.
     let Some(run) = map.runs().iter().find(|run| run.tensor == Some(wanted)) else { return Ok(0) };
     let (start, end) = (run.stream_offset, run.stream_offset + run.len);
@@ -197,17 +209,29 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
 }
 
 /// The codecs that a file needs.
-pub(crate) struct Decoders {
+pub(crate) struct Decoders<'a> {
+    reference: Option<&'a Reference>,
     needed: Option<(ModelRecord, LmSettings)>,
     lm: Option<LmCodec>,
 }
 
-impl Decoders {
-    /// Reads what a file's header says of its language model.
-    pub(crate) fn new(header: &Header) -> Result<Self, Error> {
-        let Some(record) = &header.model else { return Ok(Self { needed: None, lm: None }) };
+impl<'a> Decoders<'a> {
+    /// Reads what a file's header says of its language model and of its reference.
+    pub(crate) fn new(header: &Header, models: &'a dyn ModelSource) -> Result<Self, Error> {
+        let reference = match header.settings.get(reference::SETTING) {
+            None => None,
+            Some(expected) => {
+                let found = models.reference();
+                let found = found.ok_or_else(|| Error::ReferenceRequired { expected: expected.clone() })?;
+                if found.blake3() != *expected {
+                    return Err(Error::ReferenceMismatch { expected: expected.clone(), found: found.blake3() });
+                }
+                Some(found)
+            }
+        };
+        let Some(record) = &header.model else { return Ok(Self { reference, needed: None, lm: None }) };
         crate::lm::check_revision(record)?;
-        Ok(Self { needed: Some((record.clone(), LmSettings::read_from(&header.settings)?)), lm: None })
+        Ok(Self { reference, needed: Some((record.clone(), LmSettings::read_from(&header.settings)?)), lm: None })
     }
 
     /// Loads the language model before the first block that needs it.
@@ -250,7 +274,12 @@ impl Decoders {
         };
         let raw_len = usize::try_from(info.raw_len)
             .map_err(|_| Error::corrupt_block("a block is larger than this machine's memory"))?;
-        let pieces = map.pieces(header, info.stream, info.stream_offset, info.raw_len);
+        let parts = match self.reference {
+            Some(reference) => reference.parts(map, header, info.stream, info.stream_offset, info.raw_len)?,
+            None => Vec::new(),
+        };
+        let mut pieces = map.pieces(header, info.stream, info.stream_offset, info.raw_len);
+        reference::attach(&mut pieces, &parts);
         let place = Place { dtype: dtype(header, map, info), pieces: &pieces };
         let bytes = codec.decode(EncodedBlock { payload, raw_len, n_lanes: info.n_lanes, place }, progress)?;
         debug_assert_eq!(bytes.len(), raw_len, "codecs check the length");

@@ -108,6 +108,32 @@ pub enum Error {
     /// A language model is needed but none was given.
     #[error("codec lm needs a language model: name one with --model, such as --model smollm2-135m")]
     ModelRequired,
+    /// The file was coded against another one, which was not given.
+    #[error("the file was compressed against a reference with BLAKE3 hash {expected}: name that file with --reference")]
+    ReferenceRequired {
+        /// The reference's hash, in hexadecimal.
+        expected: String,
+    },
+    /// The reference is another file than the one that was compressed against.
+    #[error(
+        "the file was compressed against a reference with BLAKE3 hash {expected}, but the one given has {found}: \
+         name the right file with --reference"
+    )]
+    ReferenceMismatch {
+        /// The hash in the file, in hexadecimal.
+        expected: String,
+        /// The hash of the reference given.
+        found: String,
+    },
+    /// The reference has nothing to refer to.
+    #[error(
+        "no tensor has a namesake of the same type and shape in the reference: name an earlier version of the same file \
+         with --reference, or leave it out"
+    )]
+    ReferenceUnrelated,
+    /// The reference was changed while it was read.
+    #[error("the reference got shorter while it was read: leave it alone until the job is done")]
+    ReferenceChanged,
     /// The window does not fit the model.
     #[error("a window of {window} tokens is beyond the {limit} of model '{model}': use --window {limit} or less")]
     WindowTooLong {
@@ -219,6 +245,7 @@ impl Error {
             Self::Container(error) => error.is_bad_input(),
             Self::ModelMismatch { .. }
             | Self::NumericsRevision { .. }
+            | Self::ReferenceMismatch { .. }
             | Self::VocabularyMismatch { .. }
             | Self::CorruptBlock { .. }
             | Self::HashMismatch => true,

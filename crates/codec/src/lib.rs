@@ -34,6 +34,7 @@ mod inspect;
 mod journal;
 pub mod lm;
 mod progress;
+mod reference;
 mod streams;
 pub mod structural;
 
@@ -44,3 +45,4 @@ pub use error::Error;
 pub use inspect::{BlockSummary, CodecSummary, Inspection, ModelSummary, TensorSummary, inspect};
 pub use lmgc_container::ModelRecord;
 pub use progress::{EarlierRun, NoProgress, Progress, Stage};
+pub use reference::Reference;

@@ -77,7 +77,7 @@ impl StreamMap {
             .filter_map(|run| {
                 let tensor = header.tensors.get(run.tensor?)?;
                 let start = run.file_offset - tensor.offset;
-                Some(Piece { shape: &tensor.shape, start, len: usize::try_from(run.len).ok()? })
+                Some(Piece { shape: &tensor.shape, start, len: usize::try_from(run.len).ok()?, reference: None })
             })
             .collect()
     }

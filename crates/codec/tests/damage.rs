@@ -70,7 +70,7 @@ fn block_decoders_survive_any_payload() {
     let lm = models.codec(SETTINGS());
     let original = gradient_like(2, 300);
     let shape = [75];
-    let pieces = [Piece { shape: &shape, start: 0, len: 300 }];
+    let pieces = [Piece { shape: &shape, start: 0, len: 300, reference: None }];
     let place = BlockPlace { dtype: Dtype::F32, pieces: &pieces };
     let input = BlockInput { bytes: &original, place, is_token_ids: false };
     let mut codecs: Vec<(CodecId, Box<dyn BlockCodec>)> = plain_ids().map(|id| (id, at_reference_level(id))).collect();

@@ -61,7 +61,10 @@ fn every_type_and_length() {
         for bytes in inputs() {
             everywhere(&bytes, Place { dtype, pieces: &[] });
             let shape = [bytes.len() as u64 / dtype.size_bytes()];
-            everywhere(&bytes, Place { dtype, pieces: &[Piece { shape: &shape, start: 0, len: bytes.len() }] });
+            everywhere(
+                &bytes,
+                Place { dtype, pieces: &[Piece { shape: &shape, start: 0, len: bytes.len(), reference: None }] },
+            );
         }
     }
 }
@@ -71,7 +74,7 @@ fn a_mebibyte_of_zeros_is_small() {
     let zeros = vec![0; 1 << 20];
     for dtype in [Dtype::F32, Dtype::F64] {
         let shape = [64, (1 << 14) / dtype.size_bytes()];
-        for pieces in [&[][..], &[Piece { shape: &shape, start: 0, len: 1 << 20 }]] {
+        for pieces in [&[][..], &[Piece { shape: &shape, start: 0, len: 1 << 20, reference: None }]] {
             for (id, codec) in built() {
                 let payload = round_trip(id, &*codec, &zeros, Place { dtype, pieces }).unwrap();
                 // fields0 keeps 19 of 32 or 48 of 64 bits as they are; zfp needs a bit for each 4 values at best.
@@ -94,9 +97,10 @@ fn several_tensors_and_parts_of_them() {
         let shapes: [&[u64]; 3] = [&[10, 10], &[100], &[3, 5, 7]];
         // The second piece makes no whole element at its end.
         let lens = [100 * e, 100 * e + 5, 100 * e];
-        let pieces: Vec<Piece> = shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len }).collect();
+        let pieces: Vec<Piece> =
+            shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len, reference: None }).collect();
         everywhere(&bytes, Place { dtype, pieces: &pieces });
-        let part = [Piece { shape: &[30, 10], start: 100 * e as u64, len: bytes.len() }];
+        let part = [Piece { shape: &[30, 10], start: 100 * e as u64, len: bytes.len(), reference: None }];
         everywhere(&bytes, Place { dtype, pieces: &part });
     }
 }
@@ -108,7 +112,7 @@ fn shapes_come_back_and_are_used() {
     let alike: Vec<u8> = row.repeat(40);
     for (id, codec) in built().filter(|&(id, _)| id == CodecId::Fpzip) {
         let code = |shape: &[u64]| {
-            let pieces = [Piece { shape, start: 0, len: alike.len() }];
+            let pieces = [Piece { shape, start: 0, len: alike.len(), reference: None }];
             round_trip(id, &*codec, &alike, Place { dtype: Dtype::F32, pieces: &pieces }).unwrap()
         };
         let line = code(&[4800]);
@@ -148,7 +152,7 @@ fn payloads_that_no_encoder_writes() {
         let mut n_refused = 0;
         for (bytes, len) in [(&bytes, 402), (&bytes, 400), (&smooth, 400)] {
             for dtype in [Dtype::F32, Dtype::F64, Dtype::U8].into_iter().filter(|&dtype| codes(id, dtype)) {
-                let pieces = [Piece { shape: &shape, start: 0, len }];
+                let pieces = [Piece { shape: &shape, start: 0, len, reference: None }];
                 let place = Place { dtype, pieces: &pieces };
                 let payload = round_trip(id, &*codec, &bytes[..len], place).unwrap();
                 let mut try_decode = |payload: &[u8], raw_len: usize, place: Place<'_>| match codec
@@ -203,7 +207,7 @@ fn what_was_written_is_still_written() {
             let len = if pieces.is_empty() { 3001 } else { 3000 };
             blake3::hash(&round_trip(id, &*codec, &bytes[..len], place).unwrap()).to_hex()[..16].to_owned()
         };
-        Some([code(&[]), code(&[Piece { shape: &shape, start: 0, len: 3000 }])])
+        Some([code(&[]), code(&[Piece { shape: &shape, start: 0, len: 3000, reference: None }])])
     };
     let expected = [
         (CodecId::Pco, ["ea99f109fb5dfc0a", "79236fd2132836ed"]),
@@ -229,7 +233,7 @@ proptest! {
             let e = dtype.size_bytes() as usize;
             let n_columns = bytes.len() / e / n_rows;
             let (shape, len) = ([n_rows as u64, n_columns as u64], n_rows * n_columns * e);
-            everywhere(&bytes[..len], Place { dtype, pieces: &[Piece { shape: &shape, start: 0, len }] });
+            everywhere(&bytes[..len], Place { dtype, pieces: &[Piece { shape: &shape, start: 0, len, reference: None }] });
         }
     }
 

@@ -94,7 +94,7 @@ fn baselines_on_blocks_of_every_type() {
             let element_bytes = dtype.size_bytes() as usize;
             for shape in [vec![], vec![1], vec![35], vec![5, 7], vec![2, 3, 3, 3]] {
                 let n_bytes = shape.iter().product::<u64>() as usize * element_bytes;
-                let pieces = [Piece { shape: &shape, start: 0, len: n_bytes }];
+                let pieces = [Piece { shape: &shape, start: 0, len: n_bytes, reference: None }];
                 for bytes in [gradient_like(12, n_bytes), Random::new(13).bytes(n_bytes), vec![0; n_bytes]] {
                     block_round_trip(id, &bytes, Place { dtype, pieces: &pieces }).unwrap();
                 }

@@ -27,7 +27,7 @@ fn round_trip(bytes: &[u8], place: Place<'_>) -> Encoded {
 }
 
 fn tensor_round_trip(bytes: &[u8], dtype: Dtype, shape: &[u64]) -> Encoded {
-    round_trip(bytes, Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len() }] })
+    round_trip(bytes, Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len(), reference: None }] })
 }
 
 fn f32_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
@@ -82,9 +82,10 @@ fn several_tensors_and_parts_of_them() {
         let shapes: [&[u64]; 3] = [&[10, 10], &[100], &[3, 5, 7]];
         // The second piece makes no whole element at its end.
         let lens = [100 * e, 100 * e + 5, 100 * e];
-        let pieces: Vec<Piece> = shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len }).collect();
+        let pieces: Vec<Piece> =
+            shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len, reference: None }).collect();
         round_trip(&bytes, Place { dtype, pieces: &pieces });
-        let part = [Piece { shape: &[30, 10], start: 100 * e as u64, len: bytes.len() }];
+        let part = [Piece { shape: &[30, 10], start: 100 * e as u64, len: bytes.len(), reference: None }];
         round_trip(&bytes, Place { dtype, pieces: &part });
     }
 }
@@ -158,7 +159,7 @@ fn factors_are_found_in_any_type_and_orientation() {
 fn the_same_bytes_for_all_instruction_sets_and_threads() {
     let values = low_rank(80, 300, 4, 0.1, 9);
     let bytes = f32_bytes(values.into_iter().map(|v| if v.abs() < 2e-5 { 0.0 } else { v }));
-    let pieces = [Piece { shape: &[80, 100, 3], start: 0, len: bytes.len() }];
+    let pieces = [Piece { shape: &[80, 100, 3], start: 0, len: bytes.len(), reference: None }];
     let place = Place { dtype: Dtype::F32, pieces: &pieces };
     let expected = encode(&codec(), &bytes, place);
     assert_eq!(expected.codec, CodecId::Structural);
@@ -190,8 +191,10 @@ fn lanes_divide_large_blocks() {
 #[test]
 fn decoders_survive_any_payload() {
     let bytes = f32_bytes(low_rank(24, 40, 2, 0.02, 13).into_iter().map(|v| if v.abs() < 1e-4 { 0.0 } else { v }));
-    let pieces =
-        [Piece { shape: &[24, 30], start: 0, len: 24 * 30 * 4 }, Piece { shape: &[240], start: 0, len: 240 * 4 }];
+    let pieces = [
+        Piece { shape: &[24, 30], start: 0, len: 24 * 30 * 4, reference: None },
+        Piece { shape: &[240], start: 0, len: 240 * 4, reference: None },
+    ];
     let place = Place { dtype: Dtype::F32, pieces: &pieces };
     let codec = codec();
     let encoded = encode(&codec, &bytes, place);

@@ -62,10 +62,6 @@ impl BlockCodec for Auto {
         self.structural.map_or(super::BLOCK_BYTES, |structural| structural.block_bytes())
     }
 
-    fn is_parallel_inside(&self) -> bool {
-        self.structural.is_some()
-    }
-
     fn wants_whole_tensors(&self) -> bool {
         self.structural.is_some()
     }

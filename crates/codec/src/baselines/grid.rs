@@ -58,7 +58,7 @@ mod tests {
     use crate::Piece;
 
     fn grid(shape: &[u64], start: u64, n_elements: usize) -> Grid {
-        let pieces = [Piece { shape, start, len: 4 * n_elements }];
+        let pieces = [Piece { shape, start, len: 4 * n_elements, reference: None }];
         Grid::of_block(&Place { dtype: Dtype::F32, pieces: &pieces }, n_elements)
     }
 
@@ -79,13 +79,13 @@ mod tests {
         assert_eq!(grid(&[2, 4], 0, 6), line);
         assert_eq!(grid(&[u64::MAX, u64::MAX], 0, 6), line);
         assert_eq!(Grid::of_block(&Place::UNKNOWN, 6), line);
-        let pieces = [Piece { shape: &[3, 1], start: 0, len: 12 }; 2];
+        let pieces = [Piece { shape: &[3, 1], start: 0, len: 12, reference: None }; 2];
         assert_eq!(Grid::of_block(&Place { dtype: Dtype::F32, pieces: &pieces }, 6), line);
     }
 
     #[test]
     fn payloads_name_what_the_block_has() {
-        let pieces = [Piece { shape: &[2, 3], start: 0, len: 24 }];
+        let pieces = [Piece { shape: &[2, 3], start: 0, len: 24, reference: None }];
         let place = Place { dtype: Dtype::F32, pieces: &pieces };
         assert_eq!(Grid::of_payload(2, &place, 6).unwrap().extents, [3, 2, 1, 1]);
         assert_eq!(Grid::of_payload(1, &place, 6).unwrap().extents, [6, 1, 1, 1]);

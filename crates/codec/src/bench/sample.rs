@@ -118,7 +118,7 @@ impl Sample {
                 let part = |shape, start: usize, bytes| SamplePiece {
                     bytes,
                     dtype: run.dtype,
-                    piece: [Piece { shape, start: start as u64, len: bytes.len() }],
+                    piece: [Piece { shape, start: start as u64, len: bytes.len(), reference: None }],
                 };
                 match scope {
                     Scope::File => Vec::new(),

@@ -39,7 +39,7 @@ pub(super) const N_SCALES: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     pub(super) shape: Shape,
-    /// Around the prediction, or else around zero.
+    /// Around the prediction, or else around the value's base.
     pub(super) is_centred: bool,
     /// Which of a value's scales it takes, and the part of it.
     pub(super) scale: usize,
@@ -52,6 +52,7 @@ pub(super) struct Kinds {
     linear: [f32; LANES],
     cubic: [f32; LANES],
     is_centred: [f32; LANES],
+    is_not_centred: [f32; LANES],
     /// What each scale's reciprocal counts for.
     parts: [[f32; LANES]; N_SCALES],
     has_opinion: [f32; LANES],
@@ -67,6 +68,7 @@ impl Kinds {
             linear: none,
             cubic: none,
             is_centred: none,
+            is_not_centred: none,
             parts: [none; N_SCALES],
             has_opinion: none,
             bottom: [NOWHERE; LANES],
@@ -74,7 +76,8 @@ impl Kinds {
         };
         for (lane, kind) in kinds.into_iter().enumerate() {
             (all.linear[lane], all.cubic[lane]) = (-kind.shape.linear, -kind.shape.cubic);
-            all.is_centred[lane] = if kind.is_centred { 1.0 } else { 0.0 };
+            let centred = if kind.is_centred { &mut all.is_centred } else { &mut all.is_not_centred };
+            centred[lane] = 1.0;
             all.parts[kind.scale][lane] = 1.0 / kind.part;
             all.has_opinion[lane] = 1.0;
             (all.bottom[lane], all.top[lane]) = (EXTREME, 1.0 / EXTREME);
@@ -101,9 +104,9 @@ pub(super) struct Densities<S: Simd> {
 pub(super) type Point<S> = <S as Simd>::F;
 
 impl<S: Simd> Densities<S> {
-    /// Densities of these kinds around a prediction, with a value's scales.
+    /// Densities of these kinds around a prediction and a base, with a value's scales.
     #[inline(always)]
-    pub(super) fn new(simd: S, kinds: &Kinds, mean: f32, scales: [f32; N_SCALES]) -> Self {
+    pub(super) fn new(simd: S, kinds: &Kinds, mean: f32, base: f32, scales: [f32; N_SCALES]) -> Self {
         // Each lane has one part that is not 0, so that the sums are exact.
         let mut inverse_scale = simd.zero();
         for k in 0..N_SCALES {
@@ -111,7 +114,11 @@ impl<S: Simd> Densities<S> {
         }
         Self {
             simd,
-            mean: simd.mul(simd.splat(mean), simd.load(&kinds.is_centred)),
+            mean: simd.fma(
+                simd.splat(mean),
+                simd.load(&kinds.is_centred),
+                simd.mul(simd.splat(base), simd.load(&kinds.is_not_centred)),
+            ),
             inverse_scale,
             linear: simd.load(&kinds.linear),
             cubic: simd.load(&kinds.cubic),
@@ -217,7 +224,7 @@ mod tests {
 
     fn densities(mean: f32, deviation: f32, shape: Shape) -> Densities<Scalar> {
         let kind = Kind { shape, is_centred: true, scale: 1, part: 1.0 };
-        Densities::new(Scalar, &Kinds::new([kind; N_DENSITIES]), mean, [1.0, deviation, 1.0, 1.0])
+        Densities::new(Scalar, &Kinds::new([kind; N_DENSITIES]), mean, 0.0, [1.0, deviation, 1.0, 1.0])
     }
 
     #[test]

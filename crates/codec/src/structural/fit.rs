@@ -31,16 +31,14 @@ fn log2(x: f64) -> f64 {
     ln_f64(x) / core::f64::consts::LN_2
 }
 
-/// The factors of `x`, a finite number for each element.
-pub(super) fn fit(kernels: Kernels, x: &[f32], view: View, effort: Effort) -> Factors {
+/// The factors of `x`, a finite number for each element, and about what coding with them costs, in bits, but for a constant.
+pub(super) fn fit(kernels: Kernels, x: &[f32], view: View, effort: Effort) -> (Factors, f64) {
     let (row_scales, column_scales) = scales(x, view);
     let mut factors = Factors { row_scales, column_scales, ..Default::default() };
-    if view.n_coordinates == 1 {
-        return factors;
-    }
     let mut white = Vec::new();
     let mut best = None;
-    for round in 0..=effort.n_rounds {
+    let n_rounds = if view.n_coordinates == 1 { 0 } else { effort.n_rounds };
+    for round in 0..=n_rounds {
         whiten(x, view, &factors, &mut white);
         if round > 0 {
             let Some(found) = factorise(kernels, &white, view, &factors, effort.max_rank) else { break };
@@ -60,7 +58,7 @@ pub(super) fn fit(kernels: Kernels, x: &[f32], view: View, effort: Effort) -> Fa
             fitness.rescale(&mut factors);
         }
     }
-    best.map_or(factors, |(_, factors)| factors)
+    best.map_or((factors, f64::INFINITY), |(cost, factors)| (factors, cost))
 }
 
 /// Calls `f` with coordinate, sample and element, in memory order.
@@ -393,10 +391,10 @@ mod tests {
         let tall = View { coordinate_stride: 1, sample_stride: 40, ..wide };
         for view in [wide, tall] {
             let x = matrix(view, 3);
-            let factors = fit(Kernels::detect(), &x, view, EFFORT);
+            let factors = fit(Kernels::detect(), &x, view, EFFORT).0;
             assert!((3..12).contains(&factors.rank), "{}", factors.rank);
             for kernels in Kernels::available() {
-                assert_eq!(fit(kernels, &x, view, EFFORT), factors, "{:?}", kernels.isa());
+                assert_eq!(fit(kernels, &x, view, EFFORT).0, factors, "{:?}", kernels.isa());
             }
         }
     }
@@ -404,7 +402,7 @@ mod tests {
     #[test]
     fn noise_has_no_factors_and_nothing_breaks_the_search() {
         let view = View { n_coordinates: 20, n_samples: 50, coordinate_stride: 50, sample_stride: 1, n_taps: 1 };
-        assert_eq!(fit(Kernels::detect(), &matrix(view, 0), view, EFFORT).rank, 0);
+        assert_eq!(fit(Kernels::detect(), &matrix(view, 0), view, EFFORT).0.rank, 0);
         for value in [0.0, 1.0, -1e30, 1e-40, f32::MAX] {
             fit(Kernels::detect(), &vec![value; 1000], view, EFFORT);
             let mut x = matrix(view, 2);

@@ -18,8 +18,12 @@ pub(super) struct Matrix<'a> {
     pub(super) view: View,
     pub(super) format: Format,
     pub(super) filter: &'a Filter,
-    /// Whether it has zeros.
+    /// Whether it has zeros; with all of a reference, whether it has values that are the reference's.
     pub(super) has_zeros: bool,
+    /// Octave of the lowest bit that is set anywhere, where values lie on grids.
+    pub(super) lowest_octave: Option<i32>,
+    /// How much of the reference is in the values.
+    pub(super) reference_weight: Option<f32>,
 }
 
 /// Some groups of a matrix; the values lie in coding order, samples fastest.
@@ -54,6 +58,8 @@ impl Part<'_> {
 pub(super) struct CodePart<'a, 'm, C> {
     pub(super) part: &'a Part<'a>,
     pub(super) values: &'a mut [u64],
+    /// The reference's numbers, in the same order; empty if there is none.
+    pub(super) references: &'a [u64],
     pub(super) mixer: &'a mut Mixer<'m>,
     pub(super) channel: &'a mut C,
 }
@@ -66,6 +72,7 @@ mod node {
     pub(super) const PREFIX: usize = 3;
     pub(super) const UP: usize = 4;
     pub(super) const DOWN: usize = 17;
+    pub(super) const GRID: usize = 31;
     pub(super) const MANTISSA: usize = 32;
     pub(super) const LEADING: usize = 64;
 }
@@ -74,6 +81,7 @@ mod node {
 mod cells {
     pub(super) const ZERO: usize = 4096;
     pub(super) const TREE: usize = 4096 + 256;
+    pub(super) const GRID: usize = TREE + 2048;
 }
 
 /// Steps from the likeliest exponent; beyond, its bits are asked for.
@@ -105,7 +113,7 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { part, values, mixer, channel } = self;
+        let Self { part, values, references, mixer, channel } = self;
         let matrix = part.matrix;
         let (view, filter) = (matrix.view, matrix.filter);
         let n = view.n_coordinates;
@@ -116,7 +124,8 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
         let mut estimates = vec![[0.0; LANES]; filter.rank];
         // The taps' distance, if a neighbour in it is still remembered.
         let far = if view.n_taps > 1 && view.n_taps <= LANES { view.n_taps } else { 2 };
-        let mut rest = values;
+        let (mut rest, mut rest_references) = (values, references);
+        let mut grid = 0;
         for group in part.groups.clone() {
             let first = group * LANES;
             let n_in_group = LANES.min(view.n_samples - first);
@@ -128,19 +137,43 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                 let prediction = predict(simd, filter, i, &estimates);
                 let mut means = [0.0; LANES];
                 simd.store(prediction, &mut means);
-                let scales = scale_model.predict(simd, i);
+                let (row_scale, spread) = (filter.row_scales[i], filter.deviations[i]);
+                let mut units = [1.0f32; LANES];
+                for t in 0..n_in_group {
+                    // Scales are normal numbers, and so are their reciprocals.
+                    units[t] = (row_scale * filter.column_scales[first + t]).clamp(1e-37, 1e37);
+                }
+                let (mut bases, mut commonest) = ([0.0f32; LANES], [0u64; LANES]);
+                let scales = match matrix.reference_weight {
+                    Some(weight) if rest_references.len() >= n_in_group => {
+                        let (now, later) = rest_references.split_at(n_in_group);
+                        rest_references = later;
+                        let mut magnitudes = [0.0; LANES];
+                        for t in 0..n_in_group {
+                            let number = matrix.format.number(now[t]);
+                            bases[t] = weight * number;
+                            magnitudes[t] = (number / units[t]).abs().min(1e9);
+                            if weight == 1.0 {
+                                commonest[t] = now[t];
+                            }
+                        }
+                        scale_model.predict(simd, i, Some(&magnitudes))
+                    }
+                    _ => scale_model.predict(simd, i, None),
+                };
                 let values_before = memory[i];
                 let above = if i > 0 { memory[i - 1] } else { [0.0; LANES] };
                 let mut plain = [0.0f32; LANES];
-                let (row_scale, spread) = (filter.row_scales[i], filter.deviations[i]);
                 for t in 0..n_in_group {
-                    // Scales are normal numbers, and so are their reciprocals.
-                    let unit = (row_scale * filter.column_scales[first + t]).clamp(1e-37, 1e37);
+                    let (unit, base) = (units[t], bases[t]);
                     let coder = ValueCoder {
                         simd,
                         matrix,
                         kinds: &kinds,
-                        mean: means[t] * unit,
+                        mean: means[t] * unit + base,
+                        base,
+                        commonest: commonest[t],
+                        grid,
                         deviation: (unit * spread * scales.deviations[t]).clamp(1e-37, 1e37),
                         row: (unit * spread * scales.row).clamp(1e-37, 1e37),
                         column: (unit * spread * scales.columns[t]).clamp(1e-37, 1e37),
@@ -156,10 +189,13 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                     values[t] = bits;
                     // What is not finite counts as what was predicted.
                     plain[t] = if matrix.format.is_finite(bits) {
-                        (matrix.format.number(bits) / unit).clamp(-1e9, 1e9)
+                        ((matrix.format.number(bits) - base) / unit).clamp(-1e9, 1e9)
                     } else {
                         means[t]
                     };
+                    if matrix.lowest_octave.is_some() {
+                        grid = matrix.format.lowest_octave(bits).unwrap_or(grid);
+                    }
                 }
                 channel.settle(simd, mixer);
                 let innovation = simd.sub(simd.load(&plain), prediction);
@@ -206,6 +242,12 @@ struct ValueCoder<'a, S: Simd> {
     matrix: &'a Matrix<'a>,
     kinds: &'a Kinds,
     mean: f32,
+    /// What would be expected without a prediction: zero, or the reference.
+    base: f32,
+    /// The value that has a question of its own.
+    commonest: u64,
+    /// The octave of the lowest bit of the value before.
+    grid: i32,
     /// Standard deviations: by all that is known, by the coordinate's history, by the sample's.
     deviation: f32,
     row: f32,
@@ -233,14 +275,15 @@ impl<S: Simd> ValueCoder<'_, S> {
     fn code(&self, actual: u64, mixer: &mut Mixer<'_>, channel: &mut impl Channel) -> u64 {
         let format = &self.matrix.format;
         if self.matrix.has_zeros {
-            let is_zero = channel.ask(self.simd, mixer, &self.zero_question(), actual == 0);
-            if is_zero {
-                return 0;
+            let is_commonest = channel.ask(self.simd, mixer, &self.zero_question(), actual == self.commonest);
+            if is_commonest {
+                return self.commonest;
             }
         }
         let Self { deviation, magnitude, .. } = *self;
         let mean = self.mean.clamp(-1e37, 1e37);
-        let densities = Densities::new(self.simd, self.kinds, mean, [deviation, self.row, self.column, magnitude]);
+        let densities =
+            Densities::new(self.simd, self.kinds, mean, self.base, [deviation, self.row, self.column, magnitude]);
 
         let likeliest = octave(mean.abs() + 0.67 * deviation);
         let likeliest = format.exponent_of_octave(likeliest).clamp(1, format.max_exponent - 1);
@@ -315,9 +358,46 @@ impl<S: Simd> ValueCoder<'_, S> {
             level += 1;
         }
         let n_plain = format.coded_mantissa_bits() - level;
-        let plain = channel.plain(format.mantissa(actual) >> format.low_bits, n_plain);
-        mantissa |= (plain & ((1 << n_plain) - 1)) << format.low_bits;
-        format.assemble(is_negative, exponent, mantissa)
+        let rest = format.mantissa(actual) >> format.low_bits;
+        let rest = match self.matrix.lowest_octave {
+            Some(lowest) => self.bits_on_grid(rest, n_plain, exponent, lowest, mixer, channel),
+            None => channel.plain(rest, n_plain) & ((1 << n_plain) - 1),
+        };
+        format.assemble(is_negative, exponent, mantissa | rest << format.low_bits)
+    }
+
+    /// The mantissa's last bits where many of them are zeros from some octave on: the lowest one that is set is asked for.
+    #[inline(always)]
+    fn bits_on_grid(
+        &self,
+        actual: u64,
+        n_bits: u32,
+        exponent: i32,
+        lowest: i32,
+        mixer: &mut Mixer<'_>,
+        channel: &mut impl Channel,
+    ) -> u64 {
+        let format = &self.matrix.format;
+        let octave = format.octave(exponent) - format.coded_mantissa_bits() as i32;
+        let grid = (self.grid - lowest).clamp(0, 63) as u32;
+        for at in (lowest - octave).clamp(0, n_bits as i32) as u32..n_bits {
+            let octave = (octave + at as i32 - lowest).clamp(0, 255) as u32;
+            let question = Question {
+                node: node::GRID,
+                densities: self.simd.zero(),
+                cells: [
+                    cells::GRID + octave as usize,
+                    cell(value_hash(octave * 64 + grid), node::GRID),
+                    cell(value_hash(octave * 64 + n_bits - at), node::GRID),
+                ],
+            };
+            if channel.ask(self.simd, mixer, &question, actual >> at & 1 == 1) {
+                let n_plain = n_bits - at - 1;
+                let plain = channel.plain(actual >> (at + 1), n_plain) & ((1 << n_plain) - 1);
+                return (plain << 1 | 1) << at;
+            }
+        }
+        0
     }
 
     /// The sign and the exponent, and with them the interval of magnitudes.

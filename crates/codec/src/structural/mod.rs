@@ -7,6 +7,7 @@
 //! the whole and what each part brings.
 
 mod density;
+mod description;
 mod factor;
 mod fit;
 mod lane;
@@ -16,12 +17,13 @@ mod number;
 mod scales;
 mod view;
 
-use lmgc_coder::{AdaptiveUint, BinaryDecoder, Decoder, Encoder};
+use lmgc_coder::{BinaryDecoder, Decoder, Encoder};
 use lmgc_kernels::{Kernels, LANES};
 use rayon::prelude::*;
 
-use self::factor::{FactorCode, Factors, Filter};
-use self::fit::{Effort, fit};
+use self::description::{Description, DescriptionCode, describe, reference_weight};
+use self::factor::Filter;
+use self::fit::Effort;
 use self::lane::{CodePart, Matrix, Part};
 use self::mixer::{Mixer, Reading, Tables, Writing};
 use self::number::Format;
@@ -72,74 +74,24 @@ fn corrupt(what: impl Into<String>) -> Error {
     Error::corrupt_block(format!("structural: {}", what.into()))
 }
 
-/// What is sent of a piece before its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Description {
-    /// All values are the same.
-    Constant(u64),
-    Matrix {
-        low_bits: u32,
-        bias: i32,
-        has_zeros: bool,
-        factors: Factors,
-    },
-}
-
-/// Adaptive code for the descriptions of a block's pieces.
-struct DescriptionCode {
-    low_bits: AdaptiveUint,
-    factors: FactorCode,
-}
-
-impl DescriptionCode {
-    fn new() -> Self {
-        Self { low_bits: AdaptiveUint::new(), factors: FactorCode::new() }
-    }
-
-    fn encode(&mut self, encoder: &mut Encoder, format: &Format, description: &Description) {
-        match description {
-            Description::Constant(bits) => {
-                encoder.encode_bits(1, 1);
-                encoder.encode_bits(*bits, 8 * format.n_bytes() as u32);
-            }
-            Description::Matrix { low_bits, bias, has_zeros, factors } => {
-                encoder.encode_bits(0, 1);
-                self.low_bits.encode_uint(encoder, u64::from(*low_bits));
-                if format.is_wide() {
-                    encoder.encode_bits(*bias as u64, format.exponent_bits);
-                }
-                encoder.encode_bits(u64::from(*has_zeros), 1);
-                self.factors.encode(encoder, factors);
-            }
-        }
-    }
-
-    fn decode(&mut self, decoder: &mut Decoder<'_>, format: &Format, view: View) -> Result<Description, Error> {
-        if decoder.decode_bits(1)? == 1 {
-            return Ok(Description::Constant(decoder.decode_bits(8 * format.n_bytes() as u32)?));
-        }
-        let low_bits = self.low_bits.decode_uint(decoder)?;
-        let low_bits = u32::try_from(low_bits)
-            .ok()
-            .filter(|&bits| bits <= format.mantissa_bits)
-            .ok_or_else(|| corrupt("more bits are left out than there are"))?;
-        let bias = if format.is_wide() { decoder.decode_bits(format.exponent_bits)? as i32 } else { format.bias };
-        let has_zeros = decoder.decode_bits(1)? == 1;
-        let factors = self.factors.decode(decoder, view.n_coordinates, view.n_samples)?;
-        Ok(Description::Matrix { low_bits, bias, has_zeros, factors })
-    }
+/// A piece's whole elements.
+struct CutPiece<'a> {
+    /// Their place in the block.
+    place: std::ops::Range<usize>,
+    view: View,
+    /// The same elements of the reference.
+    reference: Option<&'a [u8]>,
 }
 
 /// A block's pieces as whole numbers of elements.
-struct Cut {
-    /// Place of the piece's elements in the block, and the view of them.
-    pieces: Vec<(std::ops::Range<usize>, View)>,
+struct Cut<'a> {
+    pieces: Vec<CutPiece<'a>>,
     /// Places of the bytes that make no element.
     tails: Vec<std::ops::Range<usize>>,
 }
 
-impl Cut {
-    fn new(place: Place<'_>, format: &Format, raw_len: usize) -> Option<Self> {
+impl<'a> Cut<'a> {
+    fn new(place: Place<'a>, format: &Format, raw_len: usize) -> Option<Self> {
         let lens = place.piece_lens(raw_len)?;
         let (mut pieces, mut tails, mut start) = (Vec::new(), Vec::new(), 0);
         for (at, len) in lens.into_iter().enumerate() {
@@ -147,7 +99,14 @@ impl Cut {
             let end = start + n_elements * format.n_bytes();
             if n_elements > 0 {
                 let piece: Option<&Piece<'_>> = place.pieces.get(at);
-                pieces.push((start..end, View::of(piece, n_elements, format.n_bytes())));
+                // A reference of another length is none.
+                let reference = piece.and_then(|piece| piece.reference).filter(|bytes| bytes.len() == len);
+                let view = View::of(piece, n_elements, format.n_bytes());
+                pieces.push(CutPiece {
+                    place: start..end,
+                    view,
+                    reference: reference.and_then(|r| r.get(..end - start)),
+                });
             }
             tails.push(end..start + len);
             start += len;
@@ -156,14 +115,14 @@ impl Cut {
     }
 
     fn n_values(&self) -> usize {
-        self.pieces.iter().map(|(_, view)| view.n_elements()).sum()
+        self.pieces.iter().map(|piece| piece.view.n_elements()).sum()
     }
 }
 
 /// The matrices of a block, and where they are in it.
 struct Matrices<'a> {
     matrices: Vec<Matrix<'a>>,
-    places: Vec<std::ops::Range<usize>>,
+    pieces: Vec<&'a CutPiece<'a>>,
 }
 
 /// Cuts matrices into lanes of about the same number of values.
@@ -191,48 +150,48 @@ fn lanes<'a>(matrices: &'a [Matrix<'a>], n_lanes: usize) -> Vec<Vec<(usize, Part
 }
 
 /// The filter of each described matrix.
-fn filters(descriptions: &[Description], cut: &Cut) -> Vec<Filter> {
+fn filters(descriptions: &[Description], cut: &Cut<'_>) -> Vec<Filter> {
     descriptions
         .par_iter()
         .zip(&cut.pieces)
-        .map(|(description, (_, view))| match description {
-            Description::Constant(_) => Filter::default(),
+        .map(|(description, CutPiece { view, .. })| match description {
+            Description::Constant(_) | Description::Same => Filter::default(),
             Description::Matrix { factors, .. } => Filter::new(factors, view.n_coordinates, view.n_samples),
         })
         .collect()
 }
 
-fn matrices<'a>(descriptions: &[Description], filters: &'a [Filter], cut: &Cut, format: Format) -> Matrices<'a> {
-    let mut found = Matrices { matrices: Vec::new(), places: Vec::new() };
-    for ((description, filter), (place, view)) in descriptions.iter().zip(filters).zip(&cut.pieces) {
-        if let Description::Matrix { low_bits, bias, has_zeros, .. } = description {
-            let format = Format { low_bits: *low_bits, bias: *bias, ..format };
-            found.matrices.push(Matrix { view: *view, format, filter, has_zeros: *has_zeros });
-            found.places.push(place.clone());
+fn matrices<'a>(descriptions: &[Description], filters: &'a [Filter], cut: &'a Cut<'a>, format: Format) -> Matrices<'a> {
+    let mut found = Matrices { matrices: Vec::new(), pieces: Vec::new() };
+    for ((description, filter), piece) in descriptions.iter().zip(filters).zip(&cut.pieces) {
+        if let Description::Matrix { low_bits, bias, has_zeros, lowest_octave, reference_steps, .. } = description {
+            found.matrices.push(Matrix {
+                view: piece.view,
+                format: Format { low_bits: *low_bits, bias: *bias, ..format },
+                filter,
+                has_zeros: *has_zeros,
+                lowest_octave: *lowest_octave,
+                reference_weight: reference_steps.map(reference_weight),
+            });
+            found.pieces.push(piece);
         }
     }
     found
 }
 
-/// Looks at the values of a piece.
-fn describe(kernels: Kernels, format: Format, view: View, bytes: &[u8], effort: Effort) -> Description {
-    let values = || bytes.chunks_exact(format.n_bytes()).map(bits_of);
-    let first = values().next().unwrap_or(0);
-    if values().all(|bits| bits == first) {
-        return Description::Constant(first);
+/// The numbers of a part, in coding order.
+fn gather(part: &Part<'_>, elements: &[u8], size: usize, values: &mut Vec<u64>) {
+    values.clear();
+    values.reserve(part.n_values());
+    part.for_each_element(|at| values.push(bits_of(&elements[at * size..(at + 1) * size])));
+}
+
+/// The reference's numbers of a part, if it has any.
+fn gather_reference(part: &Part<'_>, piece: &CutPiece<'_>, size: usize, values: &mut Vec<u64>) {
+    values.clear();
+    if let (Some(_), Some(reference)) = (part.matrix.reference_weight, piece.reference) {
+        gather(part, reference, size, values);
     }
-    let all = values().fold(0, |all, bits| all | bits);
-    let low_bits = all.trailing_zeros().min(format.mantissa_bits);
-    let has_zeros = values().any(|bits| bits == 0);
-    let mut bias = format.bias;
-    if format.is_wide() {
-        let exponents = values().filter(|&bits| format.is_finite(bits)).map(|bits| format.exponent(bits));
-        bias = exponents.max().unwrap_or(bias).clamp(1, format.max_exponent - 1);
-    }
-    let format = Format { bias, ..format };
-    let numbers: Vec<f32> = values().map(|bits| format.number(bits)).collect();
-    let factors = fit(kernels, &numbers, view, effort);
-    Description::Matrix { low_bits, bias, has_zeros, factors }
 }
 
 impl BlockCodec for Structural {
@@ -258,10 +217,6 @@ impl BlockCodec for Structural {
         BLOCK_BYTES
     }
 
-    fn is_parallel_inside(&self) -> bool {
-        true
-    }
-
     fn wants_whole_tensors(&self) -> bool {
         true
     }
@@ -279,14 +234,14 @@ impl Structural {
         let mut code = DescriptionCode::new();
         let mut encoder = Encoder::new();
         let mut descriptions = Vec::new();
-        for (place, view) in &cut.pieces {
-            let description = describe(self.kernels, format, *view, &bytes[place.clone()], effort);
+        for CutPiece { place, view, reference } in &cut.pieces {
+            let description = describe(self.kernels, format, *view, &bytes[place.clone()], *reference, effort);
             code.encode(&mut encoder, &format, &description);
             descriptions.push(description);
         }
         let side = encoder.finish();
         let filters = filters(&descriptions, &cut);
-        let Matrices { matrices, places } = matrices(&descriptions, &filters, &cut, format);
+        let Matrices { matrices, pieces } = matrices(&descriptions, &filters, &cut, format);
         let n_lanes = (cut.n_values() / MIN_LANE_VALUES).clamp(1, MAX_LANES);
         let tables = Tables::new();
         let streams: Vec<[Vec<u8>; 2]> = lanes(&matrices, n_lanes)
@@ -294,14 +249,13 @@ impl Structural {
             .map(|parts| {
                 let mut mixer = Mixer::new(&tables);
                 let mut channel = Writing::default();
-                let mut values = Vec::new();
+                let (mut values, mut references) = (Vec::new(), Vec::new());
                 for (index, part) in &parts {
-                    let elements = &bytes[places[*index].clone()];
-                    values.clear();
-                    values.reserve(part.n_values());
-                    let size = format.n_bytes();
-                    part.for_each_element(|at| values.push(bits_of(&elements[at * size..(at + 1) * size])));
-                    self.kernels.run(CodePart { part, values: &mut values, mixer: &mut mixer, channel: &mut channel });
+                    let piece = pieces[*index];
+                    gather(part, &bytes[piece.place.clone()], format.n_bytes(), &mut values);
+                    gather_reference(part, piece, format.n_bytes(), &mut references);
+                    let (values, references) = (&mut values, &references);
+                    self.kernels.run(CodePart { part, values, references, mixer: &mut mixer, channel: &mut channel });
                 }
                 channel.finish()
             })
@@ -346,18 +300,22 @@ impl Structural {
         let mut decoder = Decoder::new(streams[0]);
         let mut code = DescriptionCode::new();
         let mut descriptions = Vec::new();
-        for (_, view) in &cut.pieces {
-            descriptions.push(code.decode(&mut decoder, &format, *view)?);
+        for CutPiece { view, reference, .. } in &cut.pieces {
+            descriptions.push(code.decode(&mut decoder, &format, *view, reference.is_some())?);
         }
         decoder.finish()?;
-        for (description, (place, _)) in descriptions.iter().zip(&cut.pieces) {
-            if let Description::Constant(bits) = description {
-                let value = &bits.to_le_bytes()[..format.n_bytes()];
-                bytes[place.clone()].chunks_exact_mut(format.n_bytes()).for_each(|to| to.copy_from_slice(value));
+        for (description, CutPiece { place, reference, .. }) in descriptions.iter().zip(&cut.pieces) {
+            match (description, reference) {
+                (Description::Constant(bits), _) => {
+                    let value = &bits.to_le_bytes()[..format.n_bytes()];
+                    bytes[place.clone()].chunks_exact_mut(format.n_bytes()).for_each(|to| to.copy_from_slice(value));
+                }
+                (Description::Same, Some(reference)) => bytes[place.clone()].copy_from_slice(reference),
+                _ => {}
             }
         }
         let filters = filters(&descriptions, &cut);
-        let Matrices { matrices, places } = matrices(&descriptions, &filters, &cut, format);
+        let Matrices { matrices, pieces } = matrices(&descriptions, &filters, &cut, format);
         let tables = Tables::new();
         let lanes = lanes(&matrices, n_lanes);
         let decoded: Vec<Vec<Vec<u8>>> = lanes
@@ -367,10 +325,13 @@ impl Structural {
                 let mut mixer = Mixer::new(&tables);
                 let mut channel =
                     Reading { coder: BinaryDecoder::new(streams[0]), plain: BitUnpacker::new(streams[1]) };
-                let mut decoded = Vec::new();
-                for (_, part) in parts {
-                    let mut values = vec![0; part.n_values()];
-                    self.kernels.run(CodePart { part, values: &mut values, mixer: &mut mixer, channel: &mut channel });
+                let (mut decoded, mut values, mut references) = (Vec::new(), Vec::new(), Vec::new());
+                for (index, part) in parts {
+                    values.clear();
+                    values.resize(part.n_values(), 0);
+                    gather_reference(part, pieces[*index], format.n_bytes(), &mut references);
+                    let (values, references) = (&mut values, &references);
+                    self.kernels.run(CodePart { part, values, references, mixer: &mut mixer, channel: &mut channel });
                     let mut packed = Vec::with_capacity(values.len() * format.n_bytes());
                     values.iter().for_each(|v| packed.extend_from_slice(&v.to_le_bytes()[..format.n_bytes()]));
                     decoded.push(packed);
@@ -384,7 +345,7 @@ impl Structural {
             .collect::<Result<_, Error>>()?;
         let size = format.n_bytes();
         for ((index, part), packed) in lanes.iter().flatten().zip(decoded.iter().flatten()) {
-            let elements = &mut bytes[places[*index].clone()];
+            let elements = &mut bytes[pieces[*index].place.clone()];
             let mut values = packed.chunks_exact(size);
             part.for_each_element(|at| {
                 if let Some(value) = values.next() {

@@ -79,6 +79,15 @@ impl Format {
         octave + self.bias
     }
 
+    /// The octave of the lowest bit that is set; `None` for zeros.
+    #[inline(always)]
+    pub(super) fn lowest_octave(&self, bits: u64) -> Option<i32> {
+        let (exponent, mantissa) = (self.exponent(bits), self.mantissa(bits));
+        let significand = if exponent == 0 { mantissa } else { mantissa | 1 << self.mantissa_bits };
+        (significand != 0)
+            .then(|| self.octave(exponent) - self.mantissa_bits as i32 + significand.trailing_zeros() as i32)
+    }
+
     /// A magnitude as f32: truncated to its precision, 0 or the largest number where it is out of range.
     #[inline(always)]
     pub(super) fn magnitude(&self, exponent: i32, mantissa: u64) -> f32 {
@@ -155,6 +164,9 @@ mod tests {
             [f32_format.width(127, 0), f32_format.width(128, 1), f32_format.width(0, 0)],
             [1.0, 1.0, f32::MIN_POSITIVE]
         );
+        let lowest = |x: f32| f32_format.lowest_octave(u64::from(x.to_bits()));
+        assert_eq!([lowest(1.0), lowest(-1.5), lowest(12.0)], [Some(0), Some(-1), Some(2)]);
+        assert_eq!([lowest(1e-45), lowest(3e-45), lowest(-0.0)], [Some(-149), Some(-148), None]);
         assert!(Format::of(Dtype::I32).is_none());
     }
 }

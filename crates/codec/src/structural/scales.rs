@@ -22,8 +22,9 @@ pub(super) struct Scales {
     inputs: [[f32; LANES]; N_INPUTS],
 }
 
-/// Inputs of the model: log2 of the coordinate's average deviation, the sample's, and that of the coordinate before.
-const N_INPUTS: usize = 3;
+/// Inputs of the model: log2 of the coordinate's average deviation, the sample's, that of the coordinate before, and the
+/// reference's magnitude.
+const N_INPUTS: usize = 4;
 /// Averages move by these parts for each value.
 const ROW_RATE: f32 = 0.03;
 const COLUMN_RATE: f32 = 0.1;
@@ -57,7 +58,7 @@ pub(super) struct ScaleModel {
 impl ScaleModel {
     pub(super) fn new(n_coordinates: usize) -> Self {
         Self {
-            weights: [0.3, 0.3, 0.2],
+            weights: [0.3, 0.3, 0.2, 0.0],
             bias: 0.3,
             row_deviations: vec![MEAN_DEVIATION; n_coordinates],
             row_magnitudes: vec![MEAN_DEVIATION; n_coordinates],
@@ -83,14 +84,18 @@ impl ScaleModel {
         [(self.row_zeros[i] * 15.99) as u32, (self.column_zeros[t] * 15.99) as u32]
     }
 
-    /// Scales of coordinate `i`.
+    /// Scales of coordinate `i`, for samples with these magnitudes in the reference.
     #[inline(always)]
-    pub(super) fn predict<S: Simd>(&self, simd: S, i: usize) -> Scales {
+    pub(super) fn predict<S: Simd>(&self, simd: S, i: usize, references: Option<&[f32; LANES]>) -> Scales {
         let floor = simd.splat(FLOOR);
         let row = self.row_deviations[i].max(FLOOR);
         let columns = simd.max(simd.load(&self.column_deviations), floor);
         let above = simd.add(simd.load(&self.above), simd.splat(0.05 * row));
-        let logarithms = [log2(simd, simd.splat(row)), log2(simd, columns), log2(simd, above)];
+        let reference = match references {
+            Some(references) => relative_octaves(simd, simd.load(references)),
+            None => simd.zero(),
+        };
+        let logarithms = [log2(simd, simd.splat(row)), log2(simd, columns), log2(simd, above), reference];
         let mut sum = simd.splat(self.bias);
         for k in 0..N_INPUTS {
             sum = simd.fma(logarithms[k], simd.splat(self.weights[k]), sum);
@@ -168,6 +173,14 @@ impl ScaleModel {
     }
 }
 
+/// log2 of magnitudes relative to their mean, those near 0 raised.
+#[inline(always)]
+fn relative_octaves<S: Simd>(simd: S, magnitudes: S::F) -> S::F {
+    let mean = (simd.sum_lanes(magnitudes) * (1.0 / LANES as f32)).clamp(FLOOR, 1e30);
+    let relative = simd.fma(magnitudes, simd.splat(1.0 / mean), simd.splat(0.05));
+    log2(simd, simd.min(relative, simd.splat(16.0)))
+}
+
 #[cfg(test)]
 mod tests {
     use lmgc_kernels::arch::scalar::Scalar;
@@ -180,7 +193,7 @@ mod tests {
         for group in 0..200 {
             model.next_group();
             for (i, scale) in [4.0f32, 0.25].into_iter().enumerate() {
-                let scales = model.predict(Scalar, i);
+                let scales = model.predict(Scalar, i, None);
                 if group == 199 {
                     // Deviations are +-0.8 of the scale.
                     let ratio = scales.deviations[3] / scale;
@@ -192,7 +205,7 @@ mod tests {
             }
         }
         assert_eq!(model.zero_rates(0, 0)[0], 0);
-        let scales = model.predict(Scalar, 0);
+        let scales = model.predict(Scalar, 0, None);
         for _ in 0..20 {
             model.learn(Scalar, 0, LANES, &[0.0; LANES], &[0.0; LANES], &scales);
         }

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_longer_side_gives_the_samples() {
-        let view = |shape: &[u64], start, n| View::of(Some(&Piece { shape, start, len: n * 4 }), n, 4);
+        let view = |shape: &[u64], start, n| View::of(Some(&Piece { shape, start, len: n * 4, reference: None }), n, 4);
         let wide = view(&[8, 4, 3, 3], 0, 288);
         assert_eq!((wide.n_coordinates, wide.n_samples, wide.n_taps, wide.at(2, 5)), (8, 36, 9, 77));
         let tall = view(&[100, 10], 0, 1000);
