@@ -188,6 +188,7 @@ pub(crate) struct Detokenize {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  lmgc compress grad.safetensors\n  lmgc compress -9 step1.ckpt step2.ckpt\n  \
+                        lmgc compress step200.safetensors --reference step100.safetensors\n  \
                         lmgc compress grad.npy --codec lm --model smollm2-135m --format hex-space\n\n\
                         Codec lm keeps what it has done in OUT.part: after an interruption, the same command goes on from \
                         there.")]
@@ -200,13 +201,17 @@ pub(crate) struct Compress {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) level: LevelFlags,
-    /// Codec: auto (the smallest of raw, zstd and split-zstd for each block), lm (a language model), or one of raw,
-    /// zstd, split-zstd, gzip, lzma, bzip2, brotli, split-xz, bitshuffle-zstd, png, flac
+    /// Codec: auto (the smallest of several for each tensor), structural (what gradients look like), lm (a language model),
+    /// or a general one: `lmgc bench --help` lists them
     #[arg(long, default_value_t = CodecName::Auto)]
     pub(crate) codec: CodecName,
     /// Language model for codec lm: a name in the model store (`lmgc model list`), a GGUF file or a Hugging Face folder
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// An earlier version of the file, such as the checkpoint before: tensors are coded against those of the same name, and
+    /// decompress needs this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) text: TextFormat,
     /// Tokens in a window, start token included: 256 up to the model's limit
@@ -283,6 +288,9 @@ pub(crate) struct Decompress {
     /// Language model, if the file needs one [default: the name in the file, from the model store]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// The earlier version of the file that it was compressed against
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
     /// Replace existing outputs
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -296,6 +304,9 @@ pub(crate) struct Verify {
     /// Language model, if the file needs one [default: the name in the file, from the model store]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// The earlier version of the file that it was compressed against
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

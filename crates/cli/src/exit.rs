@@ -56,6 +56,8 @@ fn code(error: &anyhow::Error) -> u8 {
                 Codec::WindowTooLong { .. }
                     | Codec::WindowTooShort { .. }
                     | Codec::ModelRequired
+                    | Codec::ReferenceRequired { .. }
+                    | Codec::ReferenceUnrelated
                     | Codec::OutputIsInput { .. }
             )
         };

@@ -1,10 +1,13 @@
-//! Language models from the store or from files.
+//! What files need beside themselves: language models from the store or from files, and references.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use lmgc_codec::lm::LanguageModel;
-use lmgc_codec::{Error, ModelSource};
+use lmgc_codec::{Error, ModelSource, Reference};
 use lmgc_model::store;
 
 use crate::args::Common;
@@ -27,12 +30,22 @@ pub(crate) struct Models {
     /// `--model`, which goes before the name in a file.
     given: Option<String>,
     loaded: Mutex<Option<(String, Arc<LanguageModel>)>>,
+    reference: Option<Reference>,
     memory_bytes: u64,
 }
 
 impl Models {
     pub(crate) fn new(given: Option<&str>, common: &Common) -> Self {
-        Self { given: given.map(str::to_owned), loaded: Mutex::new(None), memory_bytes: common.memory.0 }
+        let loaded = Mutex::new(None);
+        Self { given: given.map(str::to_owned), loaded, reference: None, memory_bytes: common.memory.0 }
+    }
+
+    /// With the file of `--reference`.
+    pub(crate) fn with_reference(self, path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(self) };
+        let open = || Ok::<_, Error>(Reference::new(BufReader::new(File::open(path)?))?);
+        let reference = open().with_context(|| format!("cannot use {} as the reference", path.display()))?;
+        Ok(Self { reference: Some(reference), ..self })
     }
 
     /// The model of `--model`.
@@ -61,6 +74,10 @@ impl ModelSource for Models {
             Some(_) => self.given(),
             None => self.load(&record.name, &store::resolve_name(&record.name)?),
         }
+    }
+
+    fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
     }
 
     fn memory_bytes(&self) -> u64 {

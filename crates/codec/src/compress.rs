@@ -41,10 +41,13 @@ pub struct CompressOptions<'a> {
 }
 
 /// A compression level from 1 (fast) to 9 (small), as people know it from gzip, xz and zstd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Level(u8);
 
 impl Level {
+    /// From this level on, `auto` tries the structural prior.
+    pub const FIRST_WITH_STRUCTURE: Self = Self(3);
+
     /// A level in 1..=9.
     pub fn new(level: u8) -> Option<Self> {
         (1..=9).contains(&level).then_some(Self(level))
@@ -118,7 +121,7 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
     input: &mut R,
     output: &mut W,
     options: &CompressOptions<'_>,
-    mut journal: Option<&mut Journal>,
+    journal: Option<&mut Journal>,
     progress: &dyn Progress,
 ) -> Result<CompressReport, Error> {
     let layout = find_spans(input)?;
@@ -127,14 +130,26 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
         None => None,
     };
     let options = &CompressOptions { lm: adapted.as_ref().or(options.lm), ..*options };
-    let header = header(&layout, options)?;
+    compress_layout(input, output, &layout, options, &Codecs::new(options)?, journal, progress)
+}
+
+/// As [`compress_with`], for an input whose layout is known.
+pub(crate) fn compress_layout<R: Read + Seek, W: Write>(
+    input: &mut R,
+    output: &mut W,
+    layout: &Layout,
+    options: &CompressOptions<'_>,
+    codecs: &Codecs<'_>,
+    mut journal: Option<&mut Journal>,
+    progress: &dyn Progress,
+) -> Result<CompressReport, Error> {
+    let header = header(layout, options)?;
     let n_referenced_tensors = options.reference.map_or(0, |reference| reference.n_matching(&header));
     if options.reference.is_some() && n_referenced_tensors == 0 {
         return Err(Error::ReferenceUnrelated);
     }
     let map = StreamMap::new(&header);
-    let codecs = Codecs::new(options)?;
-    let plan = plan(&map, &layout, &codecs);
+    let plan = plan(&map, layout, codecs);
     let hash = hash_input(input, layout.file_len)?;
 
     let mut writer = Writer::new(output, &header)?;
@@ -166,7 +181,7 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
     }
     progress.begin(Stage::Compress, layout.file_len);
     while !rest.is_empty() {
-        let (batch, later) = rest.split_at(n_at_once(rest, &codecs));
+        let (batch, later) = rest.split_at(n_at_once(rest, codecs));
         rest = later;
         let inputs = batch
             .iter()
@@ -208,7 +223,7 @@ pub(crate) fn compress_with<R: Read + Seek, W: Write>(
         n_tensors: header.tensors.len(),
         n_values: layout.spans.iter().map(|span| span.len / span.dtype.size_bytes().max(1)).sum(),
         n_referenced_tensors,
-        note: layout.note,
+        note: layout.note.clone(),
     })
 }
 
@@ -276,8 +291,8 @@ fn hash_input<R: Read + Seek>(input: &mut R, len: u64) -> Result<[u8; 32], Error
     Ok(hasher.finalize().into())
 }
 
-/// The codecs of one job.
-struct Codecs<'a> {
+/// The codecs of one job, or of several with the same options.
+pub(crate) struct Codecs<'a> {
     data: Box<dyn BlockCodec + 'a>,
     /// For the skeleton, and for the parts of a token data set that are no tokens.
     other: Auto,
@@ -285,7 +300,7 @@ struct Codecs<'a> {
 }
 
 impl<'a> Codecs<'a> {
-    fn new(options: &CompressOptions<'a>) -> Result<Self, Error> {
+    pub(crate) fn new(options: &CompressOptions<'a>) -> Result<Self, Error> {
         let data: Box<dyn BlockCodec + 'a> = match options.codec {
             CodecName::Auto => Box::new(Auto::new(options.level)),
             CodecName::One(CodecId::Lm) => Box::new(Borrowed(options.lm.ok_or(Error::ModelRequired)?)),

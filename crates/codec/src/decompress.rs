@@ -13,6 +13,7 @@ use crate::block::MIN_BATCH_BYTES;
 use crate::lm::{DEFAULT_MEMORY_BYTES, LanguageModel, LmCodec, LmSettings};
 use crate::reference::{self, Reference};
 use crate::streams::StreamMap;
+use crate::structural::Structural;
 use crate::{BlockCodec, CodecId, EncodedBlock, Error, NoProgress, Place, Progress, Stage};
 
 /// Finds what a file needs beside itself: the language model that it was compressed with, or the earlier file.
@@ -73,7 +74,20 @@ pub fn decompress<R: Read, W: Read + Write + Seek>(
     models: &dyn ModelSource,
     progress: &dyn Progress,
 ) -> Result<DecompressReport, Error> {
-    let report = decode_blocks(input, models, progress, Stage::Decompress, |map, info, bytes| {
+    decompress_with(input, output, models, &Structural::default(), progress)
+}
+
+/// As [`decompress`], with a codec that keeps its memory.
+pub(crate) fn decompress_with<R: Read, W: Read + Write + Seek>(
+    input: R,
+    output: &mut W,
+    models: &dyn ModelSource,
+    structural: &Structural,
+    progress: &dyn Progress,
+) -> Result<DecompressReport, Error> {
+    let mut reader = Reader::new(input)?;
+    let decoders = Decoders { structural: structural.clone(), ..Decoders::new(reader.header(), models)? };
+    let report = decode_with(&mut reader, decoders, models, progress, Stage::Decompress, |map, info, bytes| {
         map.write(output, info.stream, info.stream_offset, bytes)
     })?;
     output.flush()?;
@@ -125,10 +139,21 @@ pub(crate) fn decode_blocks<R: Read>(
     models: &dyn ModelSource,
     progress: &dyn Progress,
     stage: Stage,
-    mut sink: impl FnMut(&StreamMap, &BlockInfo, &[u8]) -> Result<(), Error>,
+    sink: impl FnMut(&StreamMap, &BlockInfo, &[u8]) -> Result<(), Error>,
 ) -> Result<DecompressReport, Error> {
     let mut reader = Reader::new(input)?;
-    let mut decoders = Decoders::new(reader.header(), models)?;
+    let decoders = Decoders::new(reader.header(), models)?;
+    decode_with(&mut reader, decoders, models, progress, stage, sink)
+}
+
+fn decode_with<R: Read>(
+    reader: &mut Reader<R>,
+    mut decoders: Decoders<'_>,
+    models: &dyn ModelSource,
+    progress: &dyn Progress,
+    stage: Stage,
+    mut sink: impl FnMut(&StreamMap, &BlockInfo, &[u8]) -> Result<(), Error>,
+) -> Result<DecompressReport, Error> {
     let header = reader.header().clone();
     let map = StreamMap::new(&header);
     let raw_bytes = header.original_len;
@@ -211,6 +236,7 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
 /// The codecs that a file needs.
 pub(crate) struct Decoders<'a> {
     reference: Option<&'a Reference>,
+    structural: Structural,
     needed: Option<(ModelRecord, LmSettings)>,
     lm: Option<LmCodec>,
 }
@@ -229,9 +255,14 @@ impl<'a> Decoders<'a> {
                 Some(found)
             }
         };
-        let Some(record) = &header.model else { return Ok(Self { reference, needed: None, lm: None }) };
-        crate::lm::check_revision(record)?;
-        Ok(Self { reference, needed: Some((record.clone(), LmSettings::read_from(&header.settings)?)), lm: None })
+        let needed = match &header.model {
+            None => None,
+            Some(record) => {
+                crate::lm::check_revision(record)?;
+                Some((record.clone(), LmSettings::read_from(&header.settings)?))
+            }
+        };
+        Ok(Self { reference, structural: Structural::default(), needed, lm: None })
     }
 
     /// Loads the language model before the first block that needs it.
@@ -266,6 +297,7 @@ impl<'a> Decoders<'a> {
         let baseline;
         let codec: &dyn BlockCodec = match codec {
             CodecId::Lm => self.lm.as_ref().ok_or_else(|| Error::corrupt_block("an lm block without a model"))?,
+            CodecId::Structural => &self.structural,
             // Payloads say all that a decoder needs; levels are for encoders.
             id => {
                 baseline = baselines::codec(id, baselines::reference_level(id))?;

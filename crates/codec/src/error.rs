@@ -108,6 +108,22 @@ pub enum Error {
     /// A language model is needed but none was given.
     #[error("codec lm needs a language model: name one with --model, such as --model smollm2-135m")]
     ModelRequired,
+    /// An array's shape does not go with its values.
+    #[error("shape {shape:?} is not that of {n_values} values")]
+    ShapeMismatch {
+        /// The shape.
+        shape: Vec<u64>,
+        /// Number of values.
+        n_values: usize,
+    },
+    /// A file that holds something else than the array that is wanted.
+    #[error("an array of {expected} is wanted, but this is {found}")]
+    NotThisArray {
+        /// The wanted type.
+        expected: lmgc_tensors::Dtype,
+        /// What there is.
+        found: String,
+    },
     /// The file was coded against another one, which was not given.
     #[error("the file was compressed against a reference with BLAKE3 hash {expected}: name that file with --reference")]
     ReferenceRequired {

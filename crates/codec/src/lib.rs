@@ -3,7 +3,7 @@
 //! A file is cut into tensor bytes and skeleton (crate `lmgc-tensors`), each stream into blocks, and each block is coded by
 //! a [`BlockCodec`]: the language-model prior ([`lm`]), general-purpose libraries ([`baselines`]), or the smallest of
 //! several ([`CodecName::Auto`]). [`compress`] and [`decompress`] work on open streams; [`files`] adds temporary files, renaming
-//! and verification.
+//! and verification; [`array`] is for tensors in memory.
 //!
 //! ```
 //! use std::io::Cursor;
@@ -20,6 +20,7 @@
 //! # Ok::<(), lmgc_codec::Error>(())
 //! ```
 
+pub mod array;
 pub mod baselines;
 pub mod bench;
 mod bits;

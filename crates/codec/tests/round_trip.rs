@@ -52,7 +52,7 @@ fn a_safetensors_file() -> Vec<u8> {
 fn plain_codecs_on_awkward_inputs() {
     for codec in plain_codecs() {
         for level in [1, 5, 9] {
-            let options = CompressOptions { codec, level: Level::new(level).unwrap(), lm: None };
+            let options = CompressOptions { codec, level: Level::new(level).unwrap(), ..Default::default() };
             for original in awkward_inputs().iter().chain([&a_safetensors_file()]) {
                 let (packed, _) = pack(original, &options);
                 assert!(unpack(&packed, &NoModels).unwrap() == *original, "{codec} -{level}, {} bytes", original.len());

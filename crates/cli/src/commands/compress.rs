@@ -33,7 +33,19 @@ pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
         let codec = args.codec;
         return Err(UsageError(format!("--restart is for --codec lm: nothing is kept with --codec {codec}")).into());
     }
-    let models = Models::new(args.model.as_deref(), common);
+    let level = args.level.level().and_then(Level::new).unwrap_or_default();
+    let takes_reference = match args.codec {
+        CodecName::Auto => level >= Level::FIRST_WITH_STRUCTURE,
+        codec => codec == CodecName::One(CodecId::Structural),
+    };
+    if args.reference.is_some() && !takes_reference {
+        let least = Level::FIRST_WITH_STRUCTURE.get();
+        return Err(UsageError(format!(
+            "--reference is for --codec auto from level -{least} on, and for --codec structural"
+        ))
+        .into());
+    }
+    let models = Models::new(args.model.as_deref(), common).with_reference(args.reference.as_deref())?;
     let settings = LmSettings {
         format: args.text.format,
         bytes_per_group: bytes_per_group(&args.text)?,
@@ -46,8 +58,7 @@ pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
         }
         _ => None,
     };
-    let level = args.level.level().and_then(Level::new).unwrap_or_default();
-    let options = CompressOptions { codec: args.codec, level, lm: lm.as_ref() };
+    let options = CompressOptions { codec: args.codec, level, lm: lm.as_ref(), reference: models.reference() };
     for path in &args.inputs {
         let input = Place::new(path);
         let output = args.output.as_deref().map_or_else(|| input.compressed(), Place::new);

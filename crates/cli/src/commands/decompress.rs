@@ -11,7 +11,7 @@ pub(crate) fn run(args: &Decompress, common: &Common) -> anyhow::Result<()> {
     if args.output.is_some() && args.inputs.len() > 1 {
         return Err(UsageError("-o takes one input: without it, each IN.lmgc becomes IN".to_owned()).into());
     }
-    let models = Models::new(args.model.as_deref(), common);
+    let models = Models::new(args.model.as_deref(), common).with_reference(args.reference.as_deref())?;
     for path in &args.inputs {
         let input = Place::new(path);
         let output = match &args.output {

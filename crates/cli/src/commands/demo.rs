@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Demo, common: &Common) -> anyhow::Result<()> {
     let mut measurements = vec![measure(&name, &sample, &lm_options, &models, &bars)?];
     for (codec, level) in [(CodecId::Gzip, 9), (CodecId::Zstd, 9), (CodecId::SplitZstd, 9)] {
         let level = Level::new(level).unwrap_or_default();
-        let options = CompressOptions { codec: CodecName::One(codec), level, lm: None };
+        let options = CompressOptions { codec: CodecName::One(codec), level, ..Default::default() };
         measurements.push(measure(&codec.to_string(), &sample, &options, &NoModels, &bars)?);
     }
     tell(&measurements, &sample, common);

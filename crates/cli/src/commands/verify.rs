@@ -7,7 +7,7 @@ use crate::models::Models;
 use crate::terminal::{Bars, Channel, bytes, count, say};
 
 pub(crate) fn run(args: &Verify, common: &Common) -> anyhow::Result<()> {
-    let models = Models::new(args.model.as_deref(), common);
+    let models = Models::new(args.model.as_deref(), common).with_reference(args.reference.as_deref())?;
     for path in &args.inputs {
         let input = Place::new(path);
         let progress = Bars::new(common, input.to_string());

@@ -4,14 +4,12 @@ use crate::structural::Structural;
 use crate::{BlockCodec, BlockInput, Encoded, EncodedBlock, Error, Level, NoProgress, Progress};
 
 /// The smallest of several codecs, measured for each block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Auto {
     zstd_level: i32,
     structural: Option<Structural>,
 }
 
-/// From this level on floating-point numbers are tried with the structural prior.
-const FIRST_STRUCTURAL_LEVEL: u8 = 3;
 /// pcodec's usual level, which is fast.
 #[cfg(feature = "pco")]
 const PCO_LEVEL: u32 = 8;
@@ -24,7 +22,7 @@ impl Auto {
 
     /// The codecs of a level: raw, zstd and split-zstd, and from level 3 on also pco and structural for floating-point numbers.
     pub fn new(level: Level) -> Self {
-        let structural = (level.get() >= FIRST_STRUCTURAL_LEVEL).then(|| Structural::new(level));
+        let structural = (level >= Level::FIRST_WITH_STRUCTURE).then(|| Structural::new(level));
         Self { zstd_level: level.zstd(), structural }
     }
 }
@@ -59,7 +57,7 @@ impl BlockCodec for Auto {
     }
 
     fn block_bytes(&self) -> usize {
-        self.structural.map_or(super::BLOCK_BYTES, |structural| structural.block_bytes())
+        self.structural.as_ref().map_or(super::BLOCK_BYTES, BlockCodec::block_bytes)
     }
 
     fn wants_whole_tensors(&self) -> bool {

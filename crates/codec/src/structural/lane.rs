@@ -2,6 +2,10 @@
 //!
 //! A value is asked for by halving intervals: is it zero; has it the leading bits that all likely values share; if not, its
 //! sign, its exponent counted from the likeliest one, and the mantissa's bits until the densities are flat. The rest goes plain.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays may not be inlined with the instruction set's features"
+)]
 
 use lmgc_kernels::{Kernel, LANES, Simd};
 

@@ -200,26 +200,44 @@ impl Channel for Reading<'_> {
 }
 
 /// What a lane has learned.
-pub(super) struct Mixer<'a> {
-    tables: &'a Tables,
+pub(super) struct MixerState {
     weights: Box<[[f32; LANES]; N_NODES]>,
     n_learned: Box<[u16; N_NODES]>,
     /// Probability in the upper 22 bits, count in the lower 10.
     cells: [Box<[u32; N_CELLS]>; N_CONTEXTS],
 }
 
-impl<'a> Mixer<'a> {
-    pub(super) fn new(tables: &'a Tables) -> Self {
+impl Default for MixerState {
+    fn default() -> Self {
+        let cells = core::array::from_fn(|_| boxed(|_| 0));
+        let mut state = Self { weights: boxed(|_| [0.0; LANES]), n_learned: boxed(|_| 0), cells };
+        state.reset();
+        state
+    }
+}
+
+impl MixerState {
+    /// Forgets everything.
+    pub(super) fn reset(&mut self) {
         // The first densities are the likeliest to be right.
         let mut weights = [0.0; LANES];
         weights[..4].copy_from_slice(&[0.4, 0.2, 0.1, 0.1]);
         weights[N_DENSITIES..N_DENSITIES + 2].copy_from_slice(&[0.1, 0.1]);
-        Self {
-            tables,
-            weights: boxed(|_| weights),
-            n_learned: boxed(|_| 0),
-            cells: core::array::from_fn(|_| boxed(|_| 1 << 31)),
-        }
+        self.weights.fill(weights);
+        self.n_learned.fill(0);
+        self.cells.iter_mut().for_each(|cells| cells.fill(1 << 31));
+    }
+}
+
+/// Asks, with what a lane has learned.
+pub(super) struct Mixer<'a> {
+    tables: &'a Tables,
+    state: &'a mut MixerState,
+}
+
+impl<'a> Mixer<'a> {
+    pub(super) fn new(tables: &'a Tables, state: &'a mut MixerState) -> Self {
+        Self { tables, state }
     }
 
     /// Tells `decide` the probability of a one, in 1 / 65536, and learns from its answer.
@@ -229,11 +247,11 @@ impl<'a> Mixer<'a> {
         let node = question.node % N_NODES;
         let mut counted = [0.0, 0.0, 0.0, BIAS];
         for c in 0..N_CONTEXTS {
-            let cell = self.cells[c][question.cells[c] % N_CELLS];
+            let cell = self.state.cells[c][question.cells[c] % N_CELLS];
             counted[c] = tables.stretch[(cell >> (32 - STRETCH_BITS)) as usize];
         }
         let opinions = simd.add(question.densities, simd.lanes_8_to_11(counted));
-        let w = simd.load(&self.weights[node]);
+        let w = simd.load(&self.state.weights[node]);
         let sum = simd.sum_lanes(simd.mul(w, opinions));
         // As bits, so that there is no conversion to wait for; what is out of range stays so.
         let rounded = (sum * SQUASH_STEPS + (ROUNDER + MAX_SUM * SQUASH_STEPS)).to_bits() as i32;
@@ -244,18 +262,18 @@ impl<'a> Mixer<'a> {
 
         let wanted = if bit { 1.0 } else { 0.0 };
         let error = wanted - probability as f32 * (1.0 / (1u32 << BINARY_PRECISION_BITS) as f32);
-        let n_learned = usize::from(self.n_learned[node]) % N_LEARNING_RATES;
+        let n_learned = usize::from(self.state.n_learned[node]) % N_LEARNING_RATES;
         let rate = tables.learning_rates[n_learned];
-        self.n_learned[node] = (n_learned + 1).min(N_LEARNING_RATES - 1) as u16;
-        simd.store(simd.fma(simd.splat(rate * error), opinions, w), &mut self.weights[node]);
+        self.state.n_learned[node] = (n_learned + 1).min(N_LEARNING_RATES - 1) as u16;
+        simd.store(simd.fma(simd.splat(rate * error), opinions, w), &mut self.state.weights[node]);
         for c in 0..N_CONTEXTS {
-            count(tables, &mut self.cells[c][question.cells[c] % N_CELLS], bit);
+            count(tables, &mut self.state.cells[c][question.cells[c] % N_CELLS], bit);
         }
         bit
     }
 
     fn ask_counter(&mut self, cell: usize, decide: impl FnOnce(u32) -> bool) -> bool {
-        let cell = &mut self.cells[0][cell % N_CELLS];
+        let cell = &mut self.state.cells[0][cell % N_CELLS];
         let bit = decide((*cell >> 16).clamp(1, 65_535));
         count(self.tables, cell, bit);
         bit
@@ -293,7 +311,8 @@ mod tests {
     fn a_skewed_bit_costs_little_once_learned() {
         let tables = Tables::new();
         let mut writing = Writing::default();
-        let mut mixer = Mixer::new(&tables);
+        let mut state = MixerState::default();
+        let mut mixer = Mixer::new(&tables, &mut state);
         let bits: Vec<bool> = (0..20_000).map(|i| i % 50 == 0).collect();
         let question = |_| Question { node: 3, densities: [0.0; LANES], cells: [7; N_CONTEXTS] };
         for &bit in &bits {
@@ -304,7 +323,8 @@ mod tests {
         // The entropy is 0.1414 bits a decision.
         assert!((bytes.len() as f64) < 0.1414 * 20_000.0 / 8.0 * 1.03 + 10.0, "{}", bytes.len());
         let mut reading = Reading { coder: BinaryDecoder::new(&bytes), plain: BitUnpacker::new(&[]) };
-        let mut mixer = Mixer::new(&tables);
+        state.reset();
+        let mut mixer = Mixer::new(&tables, &mut state);
         for &bit in &bits {
             assert_eq!(reading.ask(Scalar, &mut mixer, &question(()), false), bit);
         }

@@ -17,6 +17,8 @@ mod number;
 mod scales;
 mod view;
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
 use lmgc_coder::{BinaryDecoder, Decoder, Encoder};
 use lmgc_kernels::{Kernels, LANES};
 use rayon::prelude::*;
@@ -25,7 +27,7 @@ use self::description::{Description, DescriptionCode, describe, reference_weight
 use self::factor::Filter;
 use self::fit::Effort;
 use self::lane::{CodePart, Matrix, Part};
-use self::mixer::{Mixer, Reading, Tables, Writing};
+use self::mixer::{Mixer, MixerState, Reading, Tables, Writing};
 use self::number::Format;
 use self::view::View;
 use crate::baselines::{Auto, Raw};
@@ -33,11 +35,53 @@ use crate::bits::BitUnpacker;
 use crate::float_layout::bits_of;
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Level, NoProgress, Piece, Place, Progress};
 
-/// The structural codec.
-#[derive(Clone, Copy, Debug)]
+/// The structural codec. It keeps the memory that it works in, for the next block; clones share it.
+#[derive(Clone)]
 pub struct Structural {
     kernels: Kernels,
     level: Level,
+    memory: Arc<Memory>,
+}
+
+impl std::fmt::Debug for Structural {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Structural").field("kernels", &self.kernels).field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+/// What stays from block to block.
+#[derive(Default)]
+struct Memory {
+    tables: OnceLock<Tables>,
+    /// Of lanes that no thread works on at the moment.
+    lanes: Mutex<Vec<LaneMemory>>,
+}
+
+/// What a thread needs for a lane.
+#[derive(Default)]
+struct LaneMemory {
+    mixer: MixerState,
+    values: Vec<u64>,
+    references: Vec<u64>,
+}
+
+impl Memory {
+    /// Works on a lane in memory of its own.
+    fn with_lane<T>(&self, work: impl FnOnce(&Tables, &mut LaneMemory) -> T) -> T {
+        let taken = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut memory = taken.unwrap_or_default();
+        memory.mixer.reset();
+        let result = work(self.tables.get_or_init(Tables::new), &mut memory);
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        result
+    }
+}
+
+impl Default for Structural {
+    /// At the default level.
+    fn default() -> Self {
+        Self::new(Level::default())
+    }
 }
 
 /// Bytes of a block: a tensor of this size is still one.
@@ -51,12 +95,12 @@ const LEN_BYTES: usize = 4;
 impl Structural {
     /// The codec with the fastest kernels of this machine; they change the speed and nothing else.
     pub fn new(level: Level) -> Self {
-        Self { kernels: Kernels::detect(), level }
+        Self::with_kernels(level, Kernels::detect())
     }
 
     /// The codec with given kernels.
     pub fn with_kernels(level: Level, kernels: Kernels) -> Self {
-        Self { kernels, level }
+        Self { kernels, level, memory: Arc::default() }
     }
 
     fn effort(&self) -> Effort {
@@ -243,21 +287,27 @@ impl Structural {
         let filters = filters(&descriptions, &cut);
         let Matrices { matrices, pieces } = matrices(&descriptions, &filters, &cut, format);
         let n_lanes = (cut.n_values() / MIN_LANE_VALUES).clamp(1, MAX_LANES);
-        let tables = Tables::new();
         let streams: Vec<[Vec<u8>; 2]> = lanes(&matrices, n_lanes)
             .into_par_iter()
             .map(|parts| {
-                let mut mixer = Mixer::new(&tables);
-                let mut channel = Writing::default();
-                let (mut values, mut references) = (Vec::new(), Vec::new());
-                for (index, part) in &parts {
-                    let piece = pieces[*index];
-                    gather(part, &bytes[piece.place.clone()], format.n_bytes(), &mut values);
-                    gather_reference(part, piece, format.n_bytes(), &mut references);
-                    let (values, references) = (&mut values, &references);
-                    self.kernels.run(CodePart { part, values, references, mixer: &mut mixer, channel: &mut channel });
-                }
-                channel.finish()
+                self.memory.with_lane(|tables, memory| {
+                    let LaneMemory { mixer, values, references } = memory;
+                    let mut mixer = Mixer::new(tables, mixer);
+                    let mut channel = Writing::default();
+                    for (index, part) in &parts {
+                        let piece = pieces[*index];
+                        gather(part, &bytes[piece.place.clone()], format.n_bytes(), values);
+                        gather_reference(part, piece, format.n_bytes(), references);
+                        self.kernels.run(CodePart {
+                            part,
+                            values,
+                            references,
+                            mixer: &mut mixer,
+                            channel: &mut channel,
+                        });
+                    }
+                    channel.finish()
+                })
             })
             .collect();
         let mut payload = Vec::new();
@@ -316,31 +366,38 @@ impl Structural {
         }
         let filters = filters(&descriptions, &cut);
         let Matrices { matrices, pieces } = matrices(&descriptions, &filters, &cut, format);
-        let tables = Tables::new();
         let lanes = lanes(&matrices, n_lanes);
         let decoded: Vec<Vec<Vec<u8>>> = lanes
             .par_iter()
             .zip(streams[1..].par_chunks_exact(2))
             .map(|(parts, streams)| {
-                let mut mixer = Mixer::new(&tables);
-                let mut channel =
-                    Reading { coder: BinaryDecoder::new(streams[0]), plain: BitUnpacker::new(streams[1]) };
-                let (mut decoded, mut values, mut references) = (Vec::new(), Vec::new(), Vec::new());
-                for (index, part) in parts {
-                    values.clear();
-                    values.resize(part.n_values(), 0);
-                    gather_reference(part, pieces[*index], format.n_bytes(), &mut references);
-                    let (values, references) = (&mut values, &references);
-                    self.kernels.run(CodePart { part, values, references, mixer: &mut mixer, channel: &mut channel });
-                    let mut packed = Vec::with_capacity(values.len() * format.n_bytes());
-                    values.iter().for_each(|v| packed.extend_from_slice(&v.to_le_bytes()[..format.n_bytes()]));
-                    decoded.push(packed);
-                }
-                channel.coder.finish()?;
-                if !channel.plain.is_exhausted() {
-                    return Err(corrupt("plain bits are left over"));
-                }
-                Ok(decoded)
+                self.memory.with_lane(|tables, memory| {
+                    let LaneMemory { mixer, values, references } = memory;
+                    let mut mixer = Mixer::new(tables, mixer);
+                    let mut channel =
+                        Reading { coder: BinaryDecoder::new(streams[0]), plain: BitUnpacker::new(streams[1]) };
+                    let mut decoded = Vec::new();
+                    for (index, part) in parts {
+                        values.clear();
+                        values.resize(part.n_values(), 0);
+                        gather_reference(part, pieces[*index], format.n_bytes(), references);
+                        self.kernels.run(CodePart {
+                            part,
+                            values,
+                            references,
+                            mixer: &mut mixer,
+                            channel: &mut channel,
+                        });
+                        let mut packed = Vec::with_capacity(values.len() * format.n_bytes());
+                        values.iter().for_each(|v| packed.extend_from_slice(&v.to_le_bytes()[..format.n_bytes()]));
+                        decoded.push(packed);
+                    }
+                    channel.coder.finish()?;
+                    if !channel.plain.is_exhausted() {
+                        return Err(corrupt("plain bits are left over"));
+                    }
+                    Ok(decoded)
+                })
             })
             .collect::<Result<_, Error>>()?;
         let size = format.n_bytes();

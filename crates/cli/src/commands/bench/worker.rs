@@ -100,7 +100,7 @@ fn file(
         Err(error @ Error::NoSuchLevel { .. }) => return Ok(Err(Failure::refused(&error))),
         Err(error) => return Err(error.into()),
     };
-    let options = CompressOptions { codec: contestant.codec, level, lm: lm.as_ref() };
+    let options = CompressOptions { codec: contestant.codec, level, lm: lm.as_ref(), reference: None };
     let original = std::fs::read(input).with_context(|| format!("cannot read {}", input.display()))?;
     Ok(measure_file(&original, &options, &models, limits))
 }
