@@ -6,6 +6,7 @@ mod files;
 mod gradients;
 mod lm;
 mod models;
+mod reference;
 mod reports;
 mod resume;
 mod sandbox;

@@ -88,6 +88,13 @@ mod cells {
     pub(super) const GRID: usize = TREE + 2048;
 }
 
+/// In which lanes the odds by coordinate and by sample answer.
+const ZERO_LANES: [[f32; LANES]; 2] = {
+    let mut lanes = [[0.0; LANES]; 2];
+    lanes[0][0] = 1.0;
+    lanes[1][1] = 1.0;
+    lanes
+};
 /// Steps from the likeliest exponent; beyond, its bits are asked for.
 const MAX_STEPS: i32 = 12;
 /// Deviations within which a value is likely.
@@ -168,6 +175,8 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                 let values_before = memory[i];
                 let above = if i > 0 { memory[i - 1] } else { [0.0; LANES] };
                 let mut plain = [0.0f32; LANES];
+                let (row_zero_odds, zero_odds) =
+                    if matrix.has_zeros { scale_model.zero_odds(simd, i) } else { (0.0, [0.0; LANES]) };
                 for t in 0..n_in_group {
                     let (unit, base) = (units[t], bases[t]);
                     let coder = ValueCoder {
@@ -182,7 +191,7 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                         row: (unit * spread * scales.row).clamp(1e-37, 1e37),
                         column: (unit * spread * scales.columns[t]).clamp(1e-37, 1e37),
                         magnitude: (unit * scales.magnitudes[t]).clamp(1e-37, 1e37),
-                        zero_rates: scale_model.zero_rates(i, t),
+                        zero_odds: [row_zero_odds, zero_odds[t]],
                         neighbours: Neighbours {
                             left: if t > 0 { plain[t - 1] } else { values_before[LANES - 1] },
                             far: if t >= far { plain[t - far] } else { values_before[LANES + t - far] },
@@ -258,7 +267,8 @@ struct ValueCoder<'a, S: Simd> {
     column: f32,
     /// Typical magnitude, whatever the prediction.
     magnitude: f32,
-    zero_rates: [u32; 2],
+    /// log2 of the odds that the value is the commonest one, by the coordinate and by the sample.
+    zero_odds: [f32; 2],
     neighbours: Neighbours,
 }
 
@@ -484,13 +494,19 @@ impl<S: Simd> ValueCoder<'_, S> {
     fn zero_question(&self) -> Question<S::F> {
         let Neighbours { left, far, above } = self.neighbours;
         let zeros = u32::from(left == 0.0) * 4 + u32::from(far == 0.0) * 2 + u32::from(above == 0.0);
-        let [row, column] = self.zero_rates;
+        let [row, column] = self.zero_odds;
+        let class = |odds: f32| (odds * 0.85 + 8.0) as u32;
         let cells = [
-            cells::ZERO + (row * 8 + zeros) as usize,
-            cell(value_hash((row * 16 + column) * 8 + zeros), node::ZERO),
-            cell(value_hash(column * 8 + zeros), node::ZERO),
+            cells::ZERO + (class(row) * 8 + zeros) as usize,
+            cell(value_hash((class(row) * 16 + class(column)) * 8 + zeros), node::ZERO),
+            cell(value_hash(class(column) * 8 + zeros), node::ZERO),
         ];
-        Question { node: node::ZERO, densities: self.simd.zero(), cells }
+        let densities = self.simd.fma(
+            self.simd.splat(row),
+            self.simd.load(&ZERO_LANES[0]),
+            self.simd.mul(self.simd.splat(column), self.simd.load(&ZERO_LANES[1])),
+        );
+        Question { node: node::ZERO, densities, cells }
     }
 }
 

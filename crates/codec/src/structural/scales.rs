@@ -29,6 +29,8 @@ const N_INPUTS: usize = 4;
 const ROW_RATE: f32 = 0.03;
 const COLUMN_RATE: f32 = 0.1;
 const ZERO_RATE: f32 = 0.06;
+/// Zeros are not taken to be rarer, or other values.
+const MIN_RATE: f32 = 0.002;
 /// Least average, so that logarithms stay finite.
 const FLOOR: f32 = 1e-6;
 /// An absolute deviation of 1 standard deviation is 0.8 on average.
@@ -78,10 +80,17 @@ impl ScaleModel {
         self.above = [MEAN_DEVIATION; LANES];
     }
 
-    /// How often the row and the column have been zero, in sixteenths.
+    /// log2 of the odds of a zero: by the coordinate, and by each sample.
     #[inline(always)]
-    pub(super) fn zero_rates(&self, i: usize, t: usize) -> [u32; 2] {
-        [(self.row_zeros[i] * 15.99) as u32, (self.column_zeros[t] * 15.99) as u32]
+    pub(super) fn zero_odds<S: Simd>(&self, simd: S, i: usize) -> (f32, [f32; LANES]) {
+        let odds = |rates: S::F| {
+            let rates = simd.min(simd.max(rates, simd.splat(MIN_RATE)), simd.splat(1.0 - MIN_RATE));
+            log2(simd, simd.div(rates, simd.sub(simd.splat(1.0), rates)))
+        };
+        let (mut row, mut columns) = ([0.0; LANES], [0.0; LANES]);
+        simd.store(odds(simd.splat(self.row_zeros[i])), &mut row);
+        simd.store(odds(simd.load(&self.column_zeros)), &mut columns);
+        (row[0], columns)
     }
 
     /// Scales of coordinate `i`, for samples with these magnitudes in the reference.
@@ -204,11 +213,11 @@ mod tests {
                 model.learn(Scalar, i, LANES, &deviations, &deviations, &scales);
             }
         }
-        assert_eq!(model.zero_rates(0, 0)[0], 0);
+        assert!(model.zero_odds(Scalar, 0).0 < -8.0);
         let scales = model.predict(Scalar, 0, None);
         for _ in 0..20 {
             model.learn(Scalar, 0, LANES, &[0.0; LANES], &[0.0; LANES], &scales);
         }
-        assert!(model.zero_rates(0, 0)[0] > 13);
+        assert!(model.zero_odds(Scalar, 0).0 > 3.0);
     }
 }
