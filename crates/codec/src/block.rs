@@ -9,7 +9,7 @@ use crate::{Error, Progress, baselines};
 
 /// Blocks are worked on side by side until they come to this: small ones are many, and a large one of a codec with lanes is
 /// several threads' work already.
-pub(crate) const MIN_BATCH_BYTES: u64 = 4 << 20;
+pub(crate) const MIN_BATCH_BYTES: u64 = 16 << 20;
 
 /// The number of a codec in the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
