@@ -50,11 +50,13 @@ pub enum CodecId {
     Lm = 16,
     /// The structural prior.
     Structural = 17,
+    /// Scales and order-0 symbols of floats, fast.
+    Fast = 18,
 }
 
 impl CodecId {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Raw,
         Self::Zstd,
         Self::SplitZstd,
@@ -72,6 +74,7 @@ impl CodecId {
         Self::Zfp,
         Self::Lm,
         Self::Structural,
+        Self::Fast,
     ];
 
     /// Whether this program was built with it.
@@ -111,6 +114,7 @@ impl fmt::Display for CodecId {
             Self::Zfp => "zfp",
             Self::Lm => "lm",
             Self::Structural => "structural",
+            Self::Fast => "fast",
         })
     }
 }

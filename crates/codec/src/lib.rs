@@ -28,6 +28,7 @@ mod block;
 mod compress;
 mod decompress;
 mod error;
+pub mod fast;
 pub mod files;
 mod float_layout;
 pub mod floor;

@@ -26,7 +26,9 @@ fn files(models: &dyn ModelSource, force: bool) -> FileOptions<'_> {
 
 fn plain_ids() -> impl Iterator<Item = CodecId> {
     CodecId::ALL.into_iter().filter(|&id| {
-        ![CodecId::Lm, CodecId::Structural].contains(&id) && id.is_built() && takes_any_bytes(CodecName::One(id))
+        ![CodecId::Lm, CodecId::Structural, CodecId::Fast].contains(&id)
+            && id.is_built()
+            && takes_any_bytes(CodecName::One(id))
     })
 }
 

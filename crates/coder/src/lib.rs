@@ -7,6 +7,7 @@
 //! - [`FrequencyTable`] and [`interval_from_weights`] hold the one rule that makes frequencies from weights.
 //! - [`Encoder`] and [`Decoder`] are the range coder ([`constriction`]'s, 32-bit words and a 64-bit state).
 //! - [`BinaryEncoder`] and [`BinaryDecoder`] code binary decisions, faster.
+//! - [`RansEncoder`] and [`RansDecoder`] code symbols of fixed frequencies, much faster.
 //! - [`AdaptiveBit`], [`AdaptiveModel`] and [`AdaptiveUint`] learn as they go and serve side information.
 //!
 //! The bytes that come out are part of the file format:
@@ -38,11 +39,16 @@ mod adaptive;
 mod binary;
 mod frequencies;
 mod range;
+mod rans;
 
 pub use adaptive::{AdaptiveBit, AdaptiveModel, AdaptiveUint};
 pub use binary::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder};
 pub use frequencies::{FrequencyTable, MAX_SYMBOLS, interval_from_weights};
 pub use range::{Decoder, Encoder, Interval, PRECISION_BITS};
+pub use rans::{
+    RANS_PRECISION_BITS, RANS_SLOTS, RANS_STATE_BYTES, RANS_STATES, RansDecodeTable, RansDecoder, RansEncodeTable,
+    RansEncoder, RansFrequencies, RansRounds, rans_frequencies,
+};
 
 /// What can be wrong with a range-coded stream.
 ///

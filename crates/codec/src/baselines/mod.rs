@@ -73,6 +73,7 @@ pub use zstd::Zstd;
 use std::io::Read;
 use std::ops::RangeInclusive;
 
+use crate::fast::Fast;
 use crate::structural::Structural;
 use crate::{BlockCodec, CodecId, Error, Level};
 
@@ -100,6 +101,7 @@ pub fn codec(id: CodecId, level: i32) -> Result<Box<dyn BlockCodec>, Error> {
     Ok(match id {
         CodecId::Raw => Box::new(Raw),
         CodecId::Structural => Box::new(Structural::new(Level::new(level.clamp(1, 9) as u8).unwrap_or_default())),
+        CodecId::Fast => Box::new(Fast::new()),
         CodecId::Zstd => Box::new(Zstd { level }),
         CodecId::SplitZstd => Box::new(SplitZstd { level }),
         CodecId::Gzip => Box::new(Gzip { level: level.unsigned_abs() }),

@@ -53,6 +53,7 @@ impl Scope {
     pub fn suits(self, codec: CodecName) -> bool {
         match codec {
             CodecName::One(CodecId::Structural) => matches!(self, Self::Tensor | Self::File),
+            CodecName::One(CodecId::Fast) => self != Self::Chunks,
             CodecName::One(id) if id != CodecId::Lm => match self {
                 Self::Whole | Self::Chunks => true,
                 Self::Tensor => matches!(id, CodecId::Pco | CodecId::Fpzip | CodecId::Fields0),
