@@ -163,7 +163,7 @@ fn decode_with<R: Read>(
     while !ended {
         let (mut batch, mut batch_bytes) = (Vec::new(), 0);
         let has_room = |n_blocks: usize, n_bytes: u64, last: Option<CodecId>| {
-            let is_parallel = last == Some(CodecId::Structural);
+            let is_parallel = matches!(last, Some(CodecId::Structural | CodecId::Fast));
             n_bytes < MIN_BATCH_BYTES || !is_parallel && n_blocks < rayon::current_num_threads()
         };
         while has_room(batch.len(), batch_bytes, batch.last().map(|(_, codec, _)| *codec)) {

@@ -25,7 +25,7 @@ fn round_trip(bytes: &[u8], place: Place<'_>) -> Encoded {
 }
 
 fn tensor_round_trip(bytes: &[u8], dtype: Dtype, shape: &[u64]) -> Encoded {
-    round_trip(bytes, Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len() }] })
+    round_trip(bytes, Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len(), reference: None }] })
 }
 
 fn f32_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
@@ -110,10 +110,11 @@ fn several_tensors_and_parts_of_them() {
         // The second piece makes no whole element at its end, the third none at all.
         let lens = [40 * 300 * e, 100 * e + 1, e - 1, 105 * e + rest - 100 * e - e];
         assert_eq!(lens.iter().sum::<usize>(), n);
-        let pieces: Vec<Piece> = shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len }).collect();
+        let pieces: Vec<Piece> =
+            shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len, reference: None }).collect();
         let encoded = round_trip(&bytes, Place { dtype, pieces: &pieces });
         assert_eq!(encoded.codec, CodecId::Fast);
-        let part = [Piece { shape: &[300, 300], start: 300 * e as u64, len: n }];
+        let part = [Piece { shape: &[300, 300], start: 300 * e as u64, len: n, reference: None }];
         round_trip(&bytes, Place { dtype, pieces: &part });
     }
 }
@@ -203,9 +204,9 @@ fn the_same_bytes_for_all_instruction_sets_and_threads() {
         let bytes = bytes_of(dtype, &values);
         let e = dtype.size_bytes() as usize;
         let pieces = [
-            Piece { shape: &[60, 200, 5], start: 0, len: 60_000 * e },
-            Piece { shape: &[3001], start: 0, len: 3001 * e },
-            Piece { shape: &[16_999], start: 0, len: 16_999 * e },
+            Piece { shape: &[60, 200, 5], start: 0, len: 60_000 * e, reference: None },
+            Piece { shape: &[3001], start: 0, len: 3001 * e, reference: None },
+            Piece { shape: &[16_999], start: 0, len: 16_999 * e, reference: None },
         ];
         let place = Place { dtype, pieces: &pieces };
         let expected = encode(&Fast::new(), &bytes, place);
@@ -253,8 +254,10 @@ fn decoders_survive_any_payload() {
             })
             .collect();
         let bytes = bytes_of(dtype, &values);
-        let pieces =
-            [Piece { shape: &[33, 33], start: 0, len: 33 * 33 * e }, Piece { shape: &[99], start: 0, len: 99 * e }];
+        let pieces = [
+            Piece { shape: &[33, 33], start: 0, len: 33 * 33 * e, reference: None },
+            Piece { shape: &[99], start: 0, len: 99 * e, reference: None },
+        ];
         let place = Place { dtype, pieces: &pieces };
         let codec = Fast::new();
         let encoded = encode(&codec, &bytes, place);
@@ -299,8 +302,11 @@ fn decoders_survive_any_payload() {
         assert!(n_refused > 1000, "{n_refused}");
         // Under other shapes and types, as a damaged header would have them.
         for dtype in Dtype::ALL {
-            for pieces in [&pieces[..1], &[Piece { shape: &[1, u64::MAX, u64::MAX], start: 7, len: bytes.len() }], &[]]
-            {
+            for pieces in [
+                &pieces[..1],
+                &[Piece { shape: &[1, u64::MAX, u64::MAX], start: 7, len: bytes.len(), reference: None }],
+                &[],
+            ] {
                 let block = EncodedBlock {
                     payload: &encoded.payload,
                     raw_len: bytes.len(),
@@ -317,7 +323,7 @@ fn decoders_survive_any_payload() {
 
 #[test]
 fn pieces_that_do_not_add_up_are_refused() {
-    let place = Place { dtype: Dtype::F32, pieces: &[Piece { shape: &[3], start: 0, len: 12 }] };
+    let place = Place { dtype: Dtype::F32, pieces: &[Piece { shape: &[3], start: 0, len: 12, reference: None }] };
     let input = BlockInput { bytes: &[0; 16], place, is_token_ids: false };
     let error = Fast::new().encode(input, &NoProgress).unwrap_err();
     assert!(error.to_string().contains("do not add up"), "{error}");
