@@ -69,16 +69,16 @@ pub(super) struct CodePart<'a, 'm, C> {
 }
 
 /// Nodes of the decision tree: see [`super::mixer::N_NODES`].
-mod node {
-    pub(super) const ZERO: usize = 0;
-    pub(super) const SIGN: usize = 1;
-    pub(super) const REACHES: usize = 2;
-    pub(super) const PREFIX: usize = 3;
-    pub(super) const UP: usize = 4;
-    pub(super) const DOWN: usize = 17;
-    pub(super) const GRID: usize = 31;
-    pub(super) const MANTISSA: usize = 32;
-    pub(super) const LEADING: usize = 64;
+pub(super) mod node {
+    pub(in super::super) const ZERO: usize = 0;
+    pub(in super::super) const SIGN: usize = 1;
+    pub(in super::super) const REACHES: usize = 2;
+    pub(in super::super) const PREFIX: usize = 3;
+    pub(in super::super) const UP: usize = 4;
+    pub(in super::super) const DOWN: usize = 17;
+    pub(in super::super) const GRID: usize = 31;
+    pub(in super::super) const MANTISSA: usize = 32;
+    pub(in super::super) const LEADING: usize = 64;
 }
 
 /// Cells of the first context, after those of the nodes.

@@ -242,7 +242,12 @@ impl<'a> Mixer<'a> {
 
     /// Tells `decide` the probability of a one, in 1 / 65536, and learns from its answer.
     #[inline(always)]
-    fn ask<S: Simd>(&mut self, simd: S, question: &Question<S::F>, decide: impl FnOnce(u32) -> bool) -> bool {
+    pub(super) fn ask<S: Simd>(
+        &mut self,
+        simd: S,
+        question: &Question<S::F>,
+        decide: impl FnOnce(u32) -> bool,
+    ) -> bool {
         let tables = self.tables;
         let node = question.node % N_NODES;
         let mut counted = [0.0, 0.0, 0.0, BIAS];
@@ -272,7 +277,7 @@ impl<'a> Mixer<'a> {
         bit
     }
 
-    fn ask_counter(&mut self, cell: usize, decide: impl FnOnce(u32) -> bool) -> bool {
+    pub(super) fn ask_counter(&mut self, cell: usize, decide: impl FnOnce(u32) -> bool) -> bool {
         let cell = &mut self.state.cells[0][cell % N_CELLS];
         let bit = decide((*cell >> 16).clamp(1, 65_535));
         count(self.tables, cell, bit);

@@ -6,6 +6,7 @@
 //! question together with adaptive counts (`mixer`), and bits on which all answers are even go plain. `docs/structural.md` has
 //! the whole and what each part brings.
 
+mod anatomy;
 mod density;
 mod description;
 mod factor;
@@ -23,6 +24,7 @@ use lmgc_coder::{BinaryDecoder, Decoder, Encoder};
 use lmgc_kernels::{Kernels, LANES};
 use rayon::prelude::*;
 
+pub use self::anatomy::FieldCosts;
 use self::description::{Description, DescriptionCode, describe, reference_weight};
 use self::factor::Filter;
 use self::fit::Effort;
