@@ -46,8 +46,8 @@ pub use binary::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder};
 pub use frequencies::{FrequencyTable, MAX_SYMBOLS, interval_from_weights};
 pub use range::{Decoder, Encoder, Interval, PRECISION_BITS};
 pub use rans::{
-    RANS_PRECISION_BITS, RANS_SLOTS, RANS_STATE_BYTES, RANS_STATES, RansDecodeTable, RansDecoder, RansEncodeTable,
-    RansEncoder, RansFrequencies, RansRounds, rans_frequencies,
+    RANS_PRECISION_BITS, RANS_SLOTS, RANS_STATE_BYTES, RANS_STATES, RansDecodeRounds, RansDecodeTable, RansDecoder,
+    RansEncodeRounds, RansEncodeTable, RansEncoder, RansFrequencies, rans_frequencies,
 };
 
 /// What can be wrong with a range-coded stream.

@@ -1,10 +1,10 @@
 //! Interleaved asymmetric numeral systems: symbols of fixed frequencies, at a few cycles each.
 //!
 //! Range asymmetric numeral systems (Duda, 2013; the interleaving and the 16-bit words after Giesen, "Interleaved entropy
-//! coders", 2014): [`RANS_STATES`] states of 32 bits take turns, so that their chains of operations overlap and vector
+//! coders", 2014): up to [`RANS_STATES`] states of 32 bits take turns, so that their chains of operations overlap and vector
 //! instructions can carry out many at once. Frequencies are fractions of 2^[`RANS_PRECISION_BITS`].
 //!
-//! Symbols come in *runs*. Symbol i of a run belongs to state i mod [`RANS_STATES`]. To decode it in context c, with x the state,
+//! Symbols come in *runs*. Symbol i of a run belongs to state i modulo the number of states. To decode it in context c, with x the state,
 //! s the symbol whose interval holds the lowest bits of x, f its frequency and a the interval's start:
 //!
 //! ```text
@@ -18,20 +18,18 @@
 
 use crate::Error;
 
-/// States that take turns.
-pub const RANS_STATES: usize = 32;
+/// States that may take turns at most, and do where much is to be coded.
+pub const RANS_STATES: usize = 64;
 /// Frequencies are fractions of 2^`RANS_PRECISION_BITS`.
 pub const RANS_PRECISION_BITS: u32 = 11;
 /// Slots of a table, the sum of all frequencies.
 pub const RANS_SLOTS: usize = 1 << RANS_PRECISION_BITS;
-/// Bytes of the states that a stream begins with.
-pub const RANS_STATE_BYTES: usize = 4 * RANS_STATES;
+/// Bytes of a state, with which streams begin.
+pub const RANS_STATE_BYTES: usize = 4;
 
 /// States are at least this between symbols.
 const LOW: u32 = 1 << 16;
 const WORD_BYTES: usize = 2;
-/// A quotient of a state is its product with a multiplier, shifted by this.
-const QUOTIENT_SHIFT: u32 = 43;
 
 /// The frequency of each symbol, their sum 2^[`RANS_PRECISION_BITS`]; or all zero, for a context that does not occur.
 pub type RansFrequencies = [u16; 256];
@@ -85,19 +83,37 @@ pub fn rans_frequencies(counts: &[u32; 256]) -> RansFrequencies {
     frequencies
 }
 
-/// What an encoder must know of a symbol.
-#[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    /// ceil(2^43 / frequency).
-    multiplier: u64,
-    frequency: u32,
-    start: u32,
+/// What an encoder must know of a symbol: how to divide by its frequency f without a division, f itself, and its interval's start.
+///
+/// The quotient of x < 2^21 * f is floor((x + addend) * multiplier / 2^shift). With 2^b < f < 2^(b + 1), the multiplier is 2^(32 + b) / f, rounded
+/// up (addend 0) or down (addend 1), whichever is nearer (Granlund and Montgomery, 1994; Robison, 2005).
+#[derive(Clone, Copy, Debug)]
+struct Entry(u64);
+
+impl Entry {
+    /// An entry for a frequency of 0 divides by 1.
+    fn new(frequency: u32, start: u32) -> Self {
+        let divisor = u64::from(frequency.max(1));
+        let shift = 31 + (divisor - 1).checked_ilog2().map_or(0, |bits| bits + 1);
+        let below = (1 << shift) / divisor;
+        let excess = (1 << shift) - below * divisor;
+        let (multiplier, addend) = if 2 * excess <= divisor { (below, u64::from(excess > 0)) } else { (below + 1, 0) };
+        let fields = u64::from(frequency) << 32 | u64::from(start) << 44 | u64::from(shift) << 55 | addend << 61;
+        Self(multiplier | fields)
+    }
+
+    #[inline(always)]
+    fn quotient(self, x: u32) -> u32 {
+        let addend = self.0 >> 61;
+        let multiplier = self.0 & 0xffff_ffff;
+        (((u64::from(x) + addend) * multiplier) >> (self.0 >> 55 & 0x3f)) as u32
+    }
 }
 
 /// Symbols in contexts, ready to be encoded.
 #[derive(Clone, Debug)]
 pub struct RansEncodeTable {
-    entries: Vec<Entry>,
+    entries: Vec<u64>,
 }
 
 impl RansEncodeTable {
@@ -107,8 +123,8 @@ impl RansEncodeTable {
         for frequencies in contexts {
             let mut start = 0;
             for frequency in frequencies.map(u32::from) {
-                let multiplier = (1u64 << QUOTIENT_SHIFT).div_ceil(u64::from(frequency.max(1)));
-                entries.push(Entry { multiplier, frequency, start });
+                // Behind the last symbol there is no place to start, but nothing either.
+                entries.push(Entry::new(frequency, start % RANS_SLOTS as u32).0);
                 start += frequency;
             }
         }
@@ -120,73 +136,133 @@ impl RansEncodeTable {
 #[derive(Clone, Debug)]
 pub struct RansEncoder {
     states: [u32; RANS_STATES],
-    /// Filled from the end.
+    n_states: usize,
+    /// Room for a run's words, filled from the end.
+    room: Vec<u16>,
+    /// The words of each run, the last run's first.
     words: Vec<u16>,
-    n_free: usize,
+    run_lens: Vec<usize>,
 }
 
 impl RansEncoder {
-    /// An encoder for at most so many symbols.
-    pub fn new(max_symbols: usize) -> Self {
-        // A symbol gives a word at most; the one before the first is written, too, but does not count.
-        Self { states: [LOW; RANS_STATES], words: vec![0; max_symbols + 1], n_free: max_symbols + 1 }
+    /// An encoder with so many states.
+    ///
+    /// # Panics
+    /// If there is no state or more than [`RANS_STATES`].
+    pub fn new(n_states: usize) -> Self {
+        assert!((1..=RANS_STATES).contains(&n_states), "{n_states} states");
+        Self { states: [LOW; RANS_STATES], n_states, room: Vec::new(), words: Vec::new(), run_lens: Vec::new() }
     }
 
     /// Prepends a run of symbols, each as 256 * context + symbol.
     ///
     /// # Panics
-    /// If there are more symbols than announced, or one whose context is not in the table.
-    #[inline(always)]
+    /// If a symbol's context is not in the table.
     pub fn encode(&mut self, table: &RansEncodeTable, run: &[u16]) {
-        assert!(run.len() < self.n_free, "no room for {} symbols", run.len());
+        self.encode_with(table, run, |_| None);
+    }
+
+    /// As [`encode`](Self::encode), with the help of `fast`: it may encode all the whole rounds of [`RANS_STATES`] symbols that it gets, and
+    /// returns the number of words that are free then; or `None`, with nothing changed. It is not asked where there are fewer states.
+    ///
+    /// # Panics
+    /// As [`encode`](Self::encode), but for contexts, which are the business of `fast`.
+    #[inline(always)]
+    pub fn encode_with(
+        &mut self,
+        table: &RansEncodeTable,
+        run: &[u16],
+        fast: impl FnOnce(RansEncodeRounds<'_>) -> Option<usize>,
+    ) {
         let entries = table.entries.as_slice();
-        let mut states = self.states;
-        let mut n_free = self.n_free;
-        let words = self.words.as_mut_slice();
-        let (rounds, last) = run.as_chunks::<RANS_STATES>();
-        for lane in (0..last.len()).rev() {
-            step(&mut states[lane], &entries[usize::from(last[lane])], words, &mut n_free);
+        // A symbol gives a word at most; the one before the first is written, too, but does not count.
+        let len = run.len() + 1;
+        if self.room.len() < len {
+            self.room.resize(len, 0);
         }
-        for round in rounds.iter().rev() {
-            for lane in (0..RANS_STATES).rev() {
-                step(&mut states[lane], &entries[usize::from(round[lane])], words, &mut n_free);
+        let mut n_free = self.room.len();
+        let (rounds, last) = run.as_chunks::<RANS_STATES>();
+        if self.n_states < RANS_STATES {
+            n_free = self.encode_slowly(entries, run, n_free);
+        } else {
+            n_free = self.encode_slowly(entries, last, n_free);
+            let (states, words) = (&mut self.states, self.room.as_mut_slice());
+            n_free = match fast(RansEncodeRounds { states, words, n_free, entries, rounds }) {
+                Some(n_free) => n_free,
+                None => self.encode_slowly(entries, rounds.as_flattened(), n_free),
+            };
+        }
+        let words = &self.room[n_free..];
+        self.words.extend_from_slice(words);
+        self.run_lens.push(words.len());
+    }
+
+    /// Returns the number of words that are free then.
+    fn encode_slowly(&mut self, entries: &[u64], run: &[u16], mut n_free: usize) -> usize {
+        let mut states = self.states;
+        let words = self.room.as_mut_slice();
+        for round in run.chunks(self.n_states).rev() {
+            for (state, &symbol) in states.iter_mut().zip(round).rev() {
+                step(state, Entry(entries[usize::from(symbol)]), words, &mut n_free);
             }
         }
         self.states = states;
-        self.n_free = n_free;
+        n_free
     }
 
     /// Number of words so far.
     pub fn n_words(&self) -> usize {
-        self.words.len() - self.n_free
+        self.words.len()
     }
 
     /// Appends the states and the words to `bytes`.
     pub fn finish(self, bytes: &mut Vec<u8>) {
-        bytes.reserve(RANS_STATE_BYTES + WORD_BYTES * self.n_words());
-        for state in self.states {
+        bytes.reserve(RANS_STATE_BYTES * self.n_states + WORD_BYTES * self.n_words());
+        for state in &self.states[..self.n_states] {
             bytes.extend_from_slice(&state.to_le_bytes());
         }
-        let (chunks, rest) = self.words[self.n_free..].as_chunks::<64>();
-        for chunk in chunks {
-            bytes.extend_from_slice(chunk.map(u16::to_le_bytes).as_flattened());
-        }
-        for word in rest {
-            bytes.extend_from_slice(&word.to_le_bytes());
+        let mut later = self.words.as_slice();
+        for len in self.run_lens.iter().rev() {
+            let (words, run) = later.split_at(later.len() - len);
+            later = words;
+            let (chunks, rest) = run.as_chunks::<32>();
+            for chunk in chunks {
+                bytes.extend_from_slice(chunk.map(u16::to_le_bytes).as_flattened());
+            }
+            for word in rest {
+                bytes.extend_from_slice(&word.to_le_bytes());
+            }
         }
     }
 }
 
+/// What a faster encoder of whole rounds gets and changes, see [`RansEncoder::encode_with`].
+#[derive(Debug)]
+pub struct RansEncodeRounds<'a> {
+    /// The states.
+    pub states: &'a mut [u32; RANS_STATES],
+    /// Words, those from `n_free` on already there.
+    pub words: &'a mut [u16],
+    /// Words that are not there yet, more than there are symbols.
+    pub n_free: usize,
+    /// The entry of each symbol: a multiplier in bits 0 to 31, the frequency in bits 32 to 43, the interval's start in bits 44 to 54, a shift
+    /// in bits 55 to 60 and an addend in bit 61. The quotient of x by the frequency is (x + addend) * multiplier / 2^shift, rounded down.
+    pub entries: &'a [u64],
+    /// Symbols as 256 * context + symbol. The last one is encoded first.
+    pub rounds: &'a [[u16; RANS_STATES]],
+}
+
 /// Encodes a symbol. Words are written in any case, since whether they count cannot be foretold.
 #[inline(always)]
-fn step(state: &mut u32, entry: &Entry, words: &mut [u16], n_free: &mut usize) {
+fn step(state: &mut u32, entry: Entry, words: &mut [u16], n_free: &mut usize) {
     let x = *state;
-    let is_large = x >> (32 - RANS_PRECISION_BITS) >= entry.frequency;
+    let frequency = (entry.0 >> 32 & 0xfff) as u32;
+    let start = (entry.0 >> 44 & 0x7ff) as u32;
+    let is_large = x >> (32 - RANS_PRECISION_BITS) >= frequency;
     words[*n_free - 1] = x as u16;
     *n_free -= usize::from(is_large);
     let x = if is_large { x >> 16 } else { x };
-    let quotient = ((u64::from(x) * entry.multiplier) >> QUOTIENT_SHIFT) as u32;
-    *state = x + entry.start + quotient * (RANS_SLOTS as u32 - entry.frequency);
+    *state = x + start + entry.quotient(x) * (RANS_SLOTS as u32 - frequency);
 }
 
 /// Slots of contexts: the symbol in bits 0 to 7, its frequency in bits 8 to 19, and how far the slot lies from the symbol's
@@ -216,7 +292,7 @@ impl RansDecodeTable {
 
 /// What a faster decoder of whole rounds gets and changes, see [`RansDecoder::decode_with`].
 #[derive(Debug)]
-pub struct RansRounds<'a> {
+pub struct RansDecodeRounds<'a> {
     /// The states.
     pub states: &'a mut [u32; RANS_STATES],
     /// Words that have not been read, two bytes each, little-endian.
@@ -234,24 +310,32 @@ pub struct RansRounds<'a> {
 #[derive(Clone, Debug)]
 pub struct RansDecoder<'a> {
     states: [u32; RANS_STATES],
+    n_states: usize,
     words: &'a [u8],
     len_bytes: usize,
 }
 
 impl<'a> RansDecoder<'a> {
-    /// A decoder of these bytes: the states and the words.
+    /// A decoder with so many states, of these bytes: the states and the words.
     ///
     /// # Errors
     /// [`Error::InvalidStream`] if that cannot be.
-    pub fn new(bytes: &'a [u8]) -> Result<Self, Error> {
+    ///
+    /// # Panics
+    /// If there is no state or more than [`RANS_STATES`].
+    pub fn new(n_states: usize, bytes: &'a [u8]) -> Result<Self, Error> {
+        assert!((1..=RANS_STATES).contains(&n_states), "{n_states} states");
         let invalid = Error::InvalidStream { offset_bytes: 0, len_bytes: bytes.len() };
-        let (states, words) = bytes.split_at_checked(RANS_STATE_BYTES).ok_or(invalid)?;
-        let (states, _) = states.as_chunks::<4>();
-        let states: [u32; RANS_STATES] = core::array::from_fn(|lane| u32::from_le_bytes(states[lane]));
+        let (of_states, words) = bytes.split_at_checked(RANS_STATE_BYTES * n_states).ok_or(invalid)?;
+        let mut states = [LOW; RANS_STATES];
+        let (of_states, _) = of_states.as_chunks();
+        for (state, &bytes) in states.iter_mut().zip(of_states) {
+            *state = u32::from_le_bytes(bytes);
+        }
         if !words.len().is_multiple_of(WORD_BYTES) || states.iter().any(|&state| state < LOW) {
             return Err(invalid);
         }
-        Ok(Self { states, words, len_bytes: bytes.len() })
+        Ok(Self { states, n_states, words, len_bytes: bytes.len() })
     }
 
     /// Decodes a run. `contexts` has the context of each symbol, or is empty if all are in the first.
@@ -266,7 +350,7 @@ impl<'a> RansDecoder<'a> {
     }
 
     /// As [`decode`](Self::decode), with the help of `fast`: it may decode a number of whole rounds of [`RANS_STATES`] symbols, and returns
-    /// how many symbols it decoded and how many words it read.
+    /// how many symbols it decoded and how many words it read. It is not asked where there are fewer states.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -279,12 +363,15 @@ impl<'a> RansDecoder<'a> {
         table: &RansDecodeTable,
         contexts: &[u8],
         symbols: &mut [u8],
-        fast: impl FnOnce(RansRounds<'_>) -> (usize, usize),
+        fast: impl FnOnce(RansDecodeRounds<'_>) -> (usize, usize),
     ) -> Result<(), Error> {
         assert!(contexts.is_empty() || contexts.len() == symbols.len(), "each symbol has a context, or none has");
         let slots = table.slots.as_slice();
         let words = self.words;
-        let (n_done, n_words) = fast(RansRounds { states: &mut self.states, words, slots, contexts, symbols });
+        let (n_done, n_words) = match self.n_states {
+            RANS_STATES => fast(RansDecodeRounds { states: &mut self.states, words, slots, contexts, symbols }),
+            _ => (0, 0),
+        };
         self.words = &words[WORD_BYTES * n_words..];
         let symbols = &mut symbols[n_done..];
         let contexts = contexts.get(n_done..).unwrap_or_default();
@@ -295,8 +382,8 @@ impl<'a> RansDecoder<'a> {
         let mut states = self.states;
         let (words, _) = self.words.as_chunks::<WORD_BYTES>();
         let mut at = 0;
-        for (round, symbols) in symbols.chunks_mut(RANS_STATES).enumerate() {
-            let contexts = contexts.get(RANS_STATES * round..).unwrap_or_default();
+        for (round, symbols) in symbols.chunks_mut(self.n_states).enumerate() {
+            let contexts = contexts.get(self.n_states * round..).unwrap_or_default();
             for (lane, (state, symbol)) in states.iter_mut().zip(symbols).enumerate() {
                 let context = contexts.get(lane).map_or(0, |&context| usize::from(context));
                 let x = *state;
@@ -339,22 +426,26 @@ mod tests {
 
     #[test]
     fn quotients_are_exact() {
-        for frequency in 1..=RANS_SLOTS as u64 {
-            let multiplier = (1u64 << QUOTIENT_SHIFT).div_ceil(frequency);
-            // A state that is to be divided is below this. A wrong quotient would show beside a multiple of the frequency first.
-            let end = frequency << (32 - RANS_PRECISION_BITS);
-            let step = (end / 50_000).next_multiple_of(frequency).max(frequency);
-            let check = |x: u64| assert_eq!((x * multiplier) >> QUOTIENT_SHIFT, x / frequency, "{x} / {frequency}");
+        for frequency in 1..=RANS_SLOTS as u32 {
+            let entry = Entry::new(frequency, 5);
+            assert_eq!((entry.0 >> 32 & 0xfff, entry.0 >> 44 & 0x7ff), (u64::from(frequency), 5));
+            // A state that is to be divided is below this.
+            let end = u64::from(frequency) << (32 - RANS_PRECISION_BITS);
+            let check = |x: u64| assert_eq!(entry.quotient(x as u32), x as u32 / frequency, "{x} / {frequency}");
+            // A wrong quotient would show beside a multiple of the frequency first.
+            let step = u64::from(frequency) * 97;
             for multiple in (0..end).step_by(step as usize) {
                 check(multiple);
-                check(multiple + frequency - 1);
+                check(multiple + u64::from(frequency) - 1);
             }
-            (end - 2 * frequency..end).for_each(check);
-            // In general: the multiplier is too large by less than frequency / 2^43, so that a quotient is too large by less than
-            // 2^32 * 2^11 / 2^43 of 1 / frequency, which is what lies between a remainder of frequency - 1 and the next quotient.
-            let excess = multiplier * frequency - (1 << QUOTIENT_SHIFT);
-            assert!(u128::from(end - 1) * u128::from(excess) < 1 << QUOTIENT_SHIFT);
-            assert!(u128::from(end - 1) * u128::from(multiplier) < 1 << 64);
+            (end - 2 * u64::from(frequency)..end).for_each(check);
+            // In general, with m the multiplier, 2^k the divisor of the product and f the frequency: if m * f = 2^k + e, a quotient is too large by
+            // x * e / (f * 2^k), which must be below 1 / f; if m * f = 2^k - e, then (x + 1) * m = (x + 1) * 2^k / f - (x + 1) * e / f, where the
+            // last term may be 2^k / f at most.
+            let (multiplier, shift, addend) = (entry.0 & 0xffff_ffff, entry.0 >> 55 & 0x3f, entry.0 >> 61);
+            let error = (multiplier * u64::from(frequency)).abs_diff(1 << shift);
+            assert_eq!(addend == 1, multiplier * u64::from(frequency) < 1 << shift);
+            assert!((end - 1 + addend) * error < (1 << shift) + addend, "{frequency}");
         }
     }
 

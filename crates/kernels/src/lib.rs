@@ -30,6 +30,7 @@ mod math;
 mod norm;
 mod product;
 mod quant;
+mod rans;
 mod rope;
 mod simd;
 
@@ -40,6 +41,7 @@ pub use linear::{Activation, PackedLinear, Store, TILE_OUTPUTS};
 pub use math::{exp2_negative, ln_f64, log2};
 pub use product::{Product, TILE_ROWS, WeightBlock};
 pub use quant::{BLOCK, QuantMatrix, QuantRows, RowBlock};
+pub use rans::{DecodeRounds, EncodeRounds, RANS_STATES};
 pub use rope::{RopeScaling, RopeTable, rope_frequencies};
 pub use simd::{Kernel, LANES, Simd};
 

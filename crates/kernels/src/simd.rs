@@ -2,6 +2,7 @@
 
 use crate::product::{Product, WeightBlock, by_rows};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
+use crate::rans::{DecodeRounds, EncodeRounds};
 
 /// Number of virtual lanes: every vector operation works on 16 f32 values, whatever the hardware's width.
 pub const LANES: usize = 16;
@@ -93,6 +94,20 @@ pub trait Simd: Copy + Send + Sync + 'static {
         let mut lanes = [0.0; LANES];
         lanes[8..12].copy_from_slice(&x);
         self.load(&lanes)
+    }
+
+    /// Decodes as many whole rounds of symbols as it can do fast, from the first on. Returns how many symbols and how many words
+    /// that were; the states are those after them. No symbol at all where this instruction set has nothing to offer.
+    fn decode_rounds(self, rounds: DecodeRounds<'_>) -> (usize, usize) {
+        let _ = rounds;
+        (0, 0)
+    }
+
+    /// Encodes whole rounds of symbols. Returns the number of words that are still free, or `None`, with nothing changed, where this
+    /// instruction set has nothing to offer.
+    fn encode_rounds(self, rounds: EncodeRounds<'_>) -> Option<usize> {
+        let _ = rounds;
+        None
     }
 
     /// All lanes zero.

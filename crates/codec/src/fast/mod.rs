@@ -18,13 +18,15 @@ mod word;
 
 use std::ops::Range;
 
-use lmgc_coder::{RANS_STATE_BYTES, RansDecodeTable, RansDecoder, RansEncodeTable, RansEncoder, RansFrequencies};
-use lmgc_kernels::{Kernel, Kernels, Simd};
+use lmgc_coder::{
+    RANS_STATE_BYTES, RansDecodeTable, RansDecoder, RansEncodeRounds, RansEncodeTable, RansEncoder, RansFrequencies,
+};
+use lmgc_kernels::{EncodeRounds, Kernel, Kernels, Simd};
 
 use self::planes::Planes;
-use self::scales::{Look, Scales};
-use self::symbols::{Escape, Known, ToSymbols};
-use self::tables::{N_CONTEXTS, Tables, n_contexts};
+use self::scales::{Findings, Look, Scales};
+use self::symbols::{Escape, ToSymbols};
+use self::tables::{Tables, n_contexts, n_states};
 use self::values::{Streams, ToValues};
 use self::view::View;
 use self::word::{Format, Word};
@@ -161,9 +163,12 @@ impl Kernel for EncodeRuns<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
+    fn run<S: Simd>(self, simd: S) {
         for run in self.indices.chunks(CHUNK).rev() {
-            self.encoder.encode(self.table, run);
+            self.encoder.encode_with(self.table, run, |rounds| {
+                let RansEncodeRounds { states, words, n_free, entries, rounds } = rounds;
+                simd.encode_rounds(EncodeRounds { states, words, n_free, entries, rounds })
+            });
         }
     }
 }
@@ -219,83 +224,72 @@ impl Fast {
             codec: CodecId::Fast,
             reason: format!("the block's tensors do not add up to its {} bytes", bytes.len()),
         })?;
+        let n_contexts = n_contexts(parts.iter().map(|part| part.elements.len()).sum::<usize>() / format.n_bytes);
         let mut scratch = symbols::Scratch::<W>::new();
         let mut payload = Vec::with_capacity(bytes.len());
         payload.resize(HEADER_BYTES, 0);
-        // Pieces that are not constant.
+        let mut descriptions = Vec::new();
+        // The elements of pieces that are not constant, and their scales.
         let mut pieces = Vec::new();
-        for part in parts.iter().filter(|part| !part.elements.is_empty()) {
-            let elements = &bytes[part.elements.clone()];
-            let words = &mut scratch.words;
-            let found = self.kernels.run(Look { format, bytes: elements, matrix: part.matrix, words });
-            let n_zeros = found.n_zeros;
-            let description = match found.constant {
-                Some(bits) => Description::Constant(bits),
-                None => Description::Values {
-                    low_bits: found.low_bits,
-                    // Else the few bits are not worth the time.
-                    is_compact: n_zeros > found.view.n_values / 16,
-                    is_matrix: found.view.is_matrix,
-                },
-            };
-            description.write(format, &mut payload);
-            if let Description::Values { low_bits, is_compact, .. } = description {
-                pieces.push((
-                    elements,
-                    found.view,
-                    found.scales,
-                    Planes::new(format, low_bits),
-                    is_compact,
-                    n_zeros > 0,
-                ));
-            }
-        }
-        let start_of_plain = payload.len();
-        let n_values: usize = pieces.iter().map(|piece| piece.1.n_values).sum();
-        let n_contexts = n_contexts(n_values);
-        let mut indices = Vec::with_capacity(n_values);
+        let mut indices = Vec::with_capacity(bytes.len() / format.n_bytes);
         let mut counts = Box::new([[0u32; 1024]; 4]);
-        for (elements, view, scales, planes, is_compact, has_zeros) in &pieces {
-            let known = Known { format, view: *view, scales, planes: *planes, is_compact: *is_compact };
+        for part in parts.iter().filter(|part| !part.elements.is_empty()) {
+            let bytes = &bytes[part.elements.clone()];
+            let look = Look { format, bytes, matrix: part.matrix, words: &mut scratch.words };
+            let Findings { constant, low_bits, n_zeros, view, mut scales, weights } = self.kernels.run(look);
+            if let Some(bits) = constant {
+                Description::Constant(bits).write(format, &mut descriptions);
+                continue;
+            }
+            // Where there are few zeros, their plain bits are not worth the time.
+            let is_compact = n_zeros > view.n_values / 16;
+            Description::Values { low_bits, is_compact, is_matrix: view.is_matrix }.write(format, &mut descriptions);
             self.kernels.run(ToSymbols {
-                known,
-                has_zeros: *has_zeros,
+                format,
+                view,
+                scales: &mut scales,
+                weights: &weights,
+                planes: Planes::new(format, low_bits),
+                is_compact,
+                has_zeros: n_zeros > 0,
                 n_contexts,
-                bytes: elements,
+                bytes,
                 scratch: &mut scratch,
                 indices: &mut indices,
                 plain: &mut payload,
                 counts: &mut counts,
             });
+            pieces.push((bytes, scales));
         }
-        let n_plain = payload.len() - start_of_plain;
+        let n_plain = payload.len() - HEADER_BYTES;
+        payload.extend_from_slice(&descriptions);
         let (mut n_words, mut escapes, mut n_table_bytes) = (0, Vec::new(), 0);
-        if n_values > 0 {
+        if !pieces.is_empty() {
             let counts = (0..n_contexts).map(|context| {
                 std::array::from_fn(|symbol| counts.iter().map(|counts| counts[256 * context + symbol]).sum())
             });
-            let (of_scales, of_large) = scale_symbols(pieces.iter().map(|piece| &piece.2));
+            let (of_scales, of_large) = scale_symbols(pieces.iter().map(|piece| &piece.1));
             escapes = of_large;
             let mut counts_of_scales = [0; 256];
             of_scales.iter().for_each(|&symbol| counts_of_scales[usize::from(symbol)] += 1);
             let (tables, n_escapes) = Tables::new(counts.collect(), &counts_of_scales);
             if n_escapes > 0 {
                 let mut rest = indices.as_mut_slice();
-                for (elements, view, ..) in &pieces {
-                    let (indices, later) = rest.split_at_mut(view.n_values);
+                for (bytes, _) in &pieces {
+                    let (indices, later) = rest.split_at_mut(bytes.len() / format.n_bytes);
                     rest = later;
                     let escapes = &mut escapes;
-                    self.kernels.run(Escape { format, range: tables.range(), bytes: elements, indices, escapes });
+                    self.kernels.run(Escape { format, range: tables.range(), bytes, indices, escapes });
                 }
             }
             let packed = tables.pack();
             n_table_bytes = packed.len();
             payload.extend_from_slice(&packed);
-            let mut encoder = RansEncoder::new(n_values + of_scales.len());
+            let mut encoder = RansEncoder::new(n_states(n_contexts));
             let table = RansEncodeTable::new(&tables.values);
             let mut rest = indices.as_slice();
-            for (_, view, ..) in pieces.iter().rev() {
-                let (earlier, indices) = rest.split_at(rest.len() - view.n_values);
+            for (bytes, _) in pieces.iter().rev() {
+                let (earlier, indices) = rest.split_at(rest.len() - bytes.len() / format.n_bytes);
                 rest = earlier;
                 self.kernels.run(EncodeRuns { encoder: &mut encoder, table: &table, indices });
             }
@@ -323,6 +317,7 @@ impl Fast {
         let header = take(&mut rest, HEADER_BYTES)?;
         let [n_words, n_escapes, n_plain] = [0, 4, 8].map(|at| bits_of(&header[at..at + 4]) as usize);
         let n_table_bytes = bits_of(&header[12..]) as usize;
+        let plain = take(&mut rest, n_plain)?;
         let (mut descriptions, mut views) = (Vec::new(), Vec::new());
         for part in parts.iter().filter(|part| !part.elements.is_empty()) {
             let description = Description::read(format, &mut rest)?;
@@ -336,9 +331,10 @@ impl Fast {
             descriptions.push((description, view));
         }
         let has_values = !views.is_empty();
-        let plain = take(&mut rest, n_plain)?;
         let packed = take(&mut rest, n_table_bytes)?;
-        let coded = take(&mut rest, if has_values { RANS_STATE_BYTES } else { 0 } + 2 * n_words)?;
+        let tables = if has_values { Some(Tables::unpack(packed)?) } else { None };
+        let n_state_bytes = tables.as_ref().map_or(0, |tables| RANS_STATE_BYTES * n_states(tables.values.len()));
+        let coded = take(&mut rest, n_state_bytes + 2 * n_words)?;
         let escapes = take(&mut rest, 2 * n_escapes)?;
         if rest.len() != parts.iter().map(|part| part.tail.len()).sum::<usize>() {
             return Err(corrupt("the payload's length does not fit"));
@@ -346,7 +342,8 @@ impl Fast {
         if !has_values && n_words + n_escapes + n_plain + n_table_bytes > 0 {
             return Err(corrupt("values that there are not"));
         }
-        let mut values = if has_values { Some(Values::new(packed, coded, escapes, plain, &views)?) } else { None };
+        let values = tables.map(|tables| Values::new(&tables, coded, escapes, plain, &views));
+        let mut values = values.transpose()?;
         let mut scratch = values::Scratch::<W>::new();
         let mut bytes = Vec::with_capacity(raw_len);
         let mut descriptions = descriptions.into_iter();
@@ -357,10 +354,12 @@ impl Fast {
                 match (description, &mut values) {
                     (Description::Values { low_bits, is_compact, .. }, Some(values)) => {
                         let scales = &values.scales.next().ok_or_else(|| corrupt("scales are missing"))?;
-                        let planes = Planes::new(format, low_bits);
-                        let known = Known { format, view, scales, planes, is_compact };
                         self.kernels.run(ToValues {
-                            known,
+                            format,
+                            view,
+                            scales,
+                            planes: Planes::new(format, low_bits),
+                            is_compact,
                             table: &values.table,
                             n_contexts: values.n_contexts,
                             streams: &mut values.streams,
@@ -371,7 +370,7 @@ impl Fast {
                     (Description::Values { .. }, None) => return Err(corrupt("values without frequencies")),
                     (Description::Constant(bits), _) => {
                         let element = &bits.to_le_bytes()[..format.n_bytes];
-                        bytes.extend(element.iter().copied().cycle().take(part.elements.len()));
+                        bytes.extend_from_slice(&element.repeat(part.elements.len() / format.n_bytes));
                     }
                 }
             }
@@ -446,16 +445,21 @@ struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn new(packed: &[u8], coded: &'a [u8], escapes: &'a [u8], plain: &'a [u8], views: &[View]) -> Result<Self, Error> {
-        let tables = Tables::unpack(packed)?;
+    fn new(
+        tables: &Tables,
+        coded: &'a [u8],
+        escapes: &'a [u8],
+        plain: &'a [u8],
+        views: &[View],
+    ) -> Result<Self, Error> {
         let table = |contexts: &[RansFrequencies]| RansDecodeTable::new(contexts).ok_or_else(|| corrupt("frequencies"));
-        let mut decoder = RansDecoder::new(coded)?;
+        let mut decoder = RansDecoder::new(n_states(tables.values.len()), coded)?;
         let mut symbols = vec![0; views.iter().map(View::n_scales).sum()];
         decoder.decode(&table(&[tables.scales])?, &[], &mut symbols)?;
         let (mut escapes, _) = escapes.as_chunks();
         let scales = scales_of_symbols(&symbols, views, &mut escapes)?;
         Ok(Self {
-            n_contexts: if tables.values.len() > 1 { N_CONTEXTS } else { 1 },
+            n_contexts: tables.values.len(),
             table: table(&tables.values)?,
             streams: Streams { decoder, escapes, plain },
             scales: scales.into_iter(),

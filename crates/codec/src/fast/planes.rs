@@ -67,11 +67,11 @@ impl Planes {
             let n_bytes = (n * width as usize).div_ceil(8);
             let packed = &mut bytes[..n_bytes];
             let mask = (1u8 << width) - 1;
-            packed.fill(0);
             for part in 0..8 / width {
                 let crumbs = &crumbs[part as usize * n_bytes..][..n_bytes];
+                let keep = if part == 0 { 0 } else { 0xff };
                 for (byte, &crumb) in packed.iter_mut().zip(crumbs) {
-                    *byte |= (crumb >> shift & mask) << (part * width);
+                    *byte = *byte & keep | (crumb >> shift & mask) << (part * width);
                 }
             }
             out.extend_from_slice(packed);
@@ -83,13 +83,21 @@ impl Planes {
     pub(super) fn unpack<W: Word>(&self, mut planes: &[u8], crumbs: &mut Crumbs, words: &mut [W]) {
         let n = words.len();
         let mut shift = self.low_bits;
-        words.fill(W::default());
-        for _ in 0..self.n_bits / 16 {
+        if self.n_bits < 16 {
+            words.fill(W::default());
+        }
+        for plane_index in 0..self.n_bits / 16 {
             let (plane, rest) = planes.split_at(2 * n);
             planes = rest;
             let (pairs, _) = plane.as_chunks();
-            for (word, &pair) in words.iter_mut().zip(pairs) {
-                *word = *word | W::from_u16(u16::from_le_bytes(pair)) << shift;
+            if plane_index == 0 {
+                for (word, &pair) in words.iter_mut().zip(pairs) {
+                    *word = W::from_u16(u16::from_le_bytes(pair)) << shift;
+                }
+            } else {
+                for (word, &pair) in words.iter_mut().zip(pairs) {
+                    *word = *word | W::from_u16(u16::from_le_bytes(pair)) << shift;
+                }
             }
             shift += 16;
         }
@@ -104,16 +112,17 @@ impl Planes {
         if self.n_bits.is_multiple_of(8) {
             return;
         }
-        crumbs[..n + 8].fill(0);
         for (width, shift) in self.crumb_planes() {
             let n_bytes = (n * width as usize).div_ceil(8);
             let (packed, rest) = planes.split_at(n_bytes);
             planes = rest;
             let mask = (1u8 << width) - 1;
+            // The widest plane, which is the lowest, replaces what is there.
+            let keep = if shift == 0 { 0 } else { 0xff };
             for part in 0..8 / width {
                 let crumbs = &mut crumbs[part as usize * n_bytes..][..n_bytes];
                 for (crumb, &byte) in crumbs.iter_mut().zip(packed) {
-                    *crumb |= (byte >> (part * width) & mask) << shift;
+                    *crumb = *crumb & keep | (byte >> (part * width) & mask) << shift;
                 }
             }
         }

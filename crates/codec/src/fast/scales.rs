@@ -58,7 +58,10 @@ pub(super) struct Findings {
     /// Values that are +0.0.
     pub(super) n_zeros: usize,
     pub(super) view: View,
+    /// Those of the rows only if the columns have none.
     pub(super) scales: Scales,
+    /// For each column that has a scale, its inverse.
+    pub(super) weights: Vec<f32>,
 }
 
 /// The nearest quarter octave to a positive number.
@@ -79,6 +82,11 @@ fn inverse(steps: i32) -> f32 {
     let steps = (-steps).clamp(-STEPS * 126, STEPS * 126);
     let root = ROOTS[steps.rem_euclid(STEPS) as usize];
     f32::from_bits(((steps.div_euclid(STEPS) + F32_BIAS) as u32) << 23) * root
+}
+
+/// What is added to a magnitude's quarter octaves for a scale.
+fn bias(format: Format) -> i32 {
+    STEPS * (F32_BIAS - format.magnitude_bias())
 }
 
 /// Looks at all values of a piece.
@@ -211,22 +219,20 @@ impl<W: Word + Into<u64>> Kernel for Look<'_, W> {
         }
         let low_bits = any.into().trailing_zeros().min(format.mantissa_bits);
         let constant = (differing == W::default()).then(|| first.into());
-        let mut findings = Findings { constant, low_bits, n_zeros, view, scales: Scales::default() };
-        let bias = STEPS * (F32_BIAS - format.magnitude_bias());
+        let (scales, weights) = (Scales::default(), Vec::new());
+        let mut findings = Findings { constant, low_bits, n_zeros, view, scales, weights };
+        let bias = bias(format);
         if n_columns > 0 && constant.is_none() {
             let means = columns.sums.iter().zip(&columns.n_nonzero).map(|(&sum, &n)| (sum, n + n_full_rows));
             let columns: Vec<i32> =
                 means.map(|(sum, n)| if n > 0 { quarter_octaves(sum / n as f32) } else { 0 }).collect();
             if pays(&steps, &columns) {
-                let weights: Vec<f32> = columns.iter().map(|&steps| inverse(steps)).collect();
-                for (row, steps) in bytes.chunks(n_columns * format.n_bytes).zip(&mut steps) {
-                    *steps = weighted_mean(format, row, &weights, words).map_or(*steps, quarter_octaves);
-                }
+                findings.weights = columns.iter().map(|&steps| inverse(steps)).collect();
                 findings.scales.columns = columns.iter().map(|&steps| steps as i16).collect();
-            } else {
-                // The same values once more, in rows of another length.
-                return Look { format, bytes, matrix: None, words }.run_flat(findings, bias);
+                return findings;
             }
+            // The same values once more, in rows of another length.
+            return Look { format, bytes, matrix: None, words }.run_flat(findings, bias);
         }
         findings.scales.rows = steps.iter().map(|&steps| (steps + bias) as i16).collect();
         findings
@@ -291,9 +297,9 @@ fn count_zeros<W: Word>(format: Format, row: &[u8], words: &mut [W]) -> usize {
     n_zeros
 }
 
-/// The mean magnitude of a row's values that are not zero, each times its column's weight.
+/// The scale of a row: the mean magnitude of its values that are not zero, each times its column's weight.
 #[inline(always)]
-fn weighted_mean<W: Word>(format: Format, row: &[u8], weights: &[f32], words: &mut [W]) -> Option<f32> {
+pub(super) fn weighted_scale<W: Word>(format: Format, row: &[u8], weights: &[f32], words: &mut [W]) -> Option<i16> {
     let mut sums = [0f32; LANES];
     let mut n_nonzero = [0u32; LANES];
     for (part, weights) in row.chunks(CHUNK * format.n_bytes).zip(weights.chunks(CHUNK)) {
@@ -315,7 +321,7 @@ fn weighted_mean<W: Word>(format: Format, row: &[u8], weights: &[f32], words: &m
         }
     }
     let n_nonzero: u32 = n_nonzero.iter().sum();
-    (n_nonzero > 0).then(|| sum_lanes(sums) / n_nonzero as f32)
+    (n_nonzero > 0).then(|| (quarter_octaves(sum_lanes(sums) / n_nonzero as f32) + bias(format)) as i16)
 }
 
 /// Whether a matrix's scales are worth their bits. A scale that is off by d quarter octaves costs each of its values about

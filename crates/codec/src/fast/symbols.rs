@@ -7,7 +7,7 @@ use lmgc_kernels::{Kernel, Simd};
 
 use super::CHUNK;
 use super::planes::{Crumbs, Planes};
-use super::scales::Scales;
+use super::scales::{Scales, weighted_scale};
 use super::view::View;
 use super::word::{Format, Word};
 
@@ -47,20 +47,16 @@ impl<W: Word> Scratch<W> {
     }
 }
 
-/// A piece as both sides know it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a> {
+/// Makes symbols and plain bits of a piece.
+pub(super) struct ToSymbols<'a, W> {
     pub(super) format: Format,
     pub(super) view: View,
-    pub(super) scales: &'a Scales,
+    /// Scales of the rows are filled in where there are weights.
+    pub(super) scales: &'a mut Scales,
+    pub(super) weights: &'a [f32],
     pub(super) planes: Planes,
     /// Whether +0.0 has no plain bits.
     pub(super) is_compact: bool,
-}
-
-/// Makes symbols and plain bits of a piece.
-pub(super) struct ToSymbols<'a, W> {
-    pub(super) known: Known<'a>,
     pub(super) has_zeros: bool,
     pub(super) n_contexts: usize,
     /// Whole elements.
@@ -77,17 +73,27 @@ impl<W: Word> Kernel for ToSymbols<'_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        let Self { known, has_zeros, n_contexts, bytes, scratch, indices, plain, counts } = self;
-        let Known { format, view, planes, .. } = known;
+        let Self { format, view, scales, weights, planes, bytes, scratch, indices, plain, .. } = self;
+        let mut rows = bytes.chunks(view.n_columns * format.n_bytes);
         scratch.words[0] = W::default();
         let mut start = 0;
         for part in bytes.chunks(CHUNK * format.n_bytes) {
             let n = part.len() / format.n_bytes;
+            if !weights.is_empty() {
+                // Now that the row is on its way to the cache.
+                while scales.rows.len() * view.n_columns < start + n
+                    && let Some(row) = rows.next()
+                {
+                    let before = scales.rows.last().copied().unwrap_or_default();
+                    let scale = weighted_scale(format, row, weights, &mut scratch.previous);
+                    scales.rows.push(scale.unwrap_or(before));
+                }
+            }
             W::load(part, &mut scratch.words[1..=n]);
-            known.scales.fill(view, start, &mut scratch.scales[..n]);
+            scales.fill(view, start, &mut scratch.scales[..n]);
             start += n;
             let mut last = scratch.words[n];
-            let previous = if has_zeros {
+            let previous = if self.has_zeros {
                 last = scratch.words[0];
                 for (previous, &word) in scratch.previous.iter_mut().zip(&scratch.words[1..=n]) {
                     *previous = last;
@@ -98,10 +104,10 @@ impl<W: Word> Kernel for ToSymbols<'_, W> {
                 &scratch.words[..n]
             };
             let now = &mut scratch.indices[..n];
-            to_symbols(format, n_contexts, &scratch.words[1..=n], previous, &scratch.scales[..n], now);
+            to_symbols(format, self.n_contexts, &scratch.words[1..=n], previous, &scratch.scales[..n], now);
             indices.extend_from_slice(now);
-            count(now, counts);
-            let values = if known.is_compact {
+            count(now, self.counts);
+            let values = if self.is_compact {
                 let mut n_kept = 0;
                 for at in 0..n {
                     let word = scratch.words[at + 1];

@@ -1,6 +1,6 @@
 //! Frequencies of a block's symbols, and how they are sent.
 
-use lmgc_coder::{RANS_SLOTS, RansFrequencies, rans_frequencies};
+use lmgc_coder::{RANS_SLOTS, RANS_STATES, RansFrequencies, rans_frequencies};
 
 use super::corrupt;
 use super::symbols::{ESCAPE, FIRST_EXPONENT, LAST_EXPONENT};
@@ -11,6 +11,8 @@ use crate::bits::{BitPacker, BitUnpacker};
 pub(super) const N_CONTEXTS: usize = 4;
 /// Blocks of fewer values have one context only.
 const MIN_VALUES_FOR_CONTEXTS: usize = 1 << 16;
+/// States of the coder in a block with one context: all of them would be a good part of what it comes to.
+const FEW_STATES: usize = 16;
 /// Bits of a frequency's number of bits.
 const LEN_BITS: u32 = 4;
 const EXPONENT_BITS: u32 = 6;
@@ -20,6 +22,11 @@ const RARE_SHIFT: u32 = 12;
 /// How many contexts a block should have.
 pub(super) fn n_contexts(n_values: usize) -> usize {
     if n_values < MIN_VALUES_FOR_CONTEXTS { 1 } else { N_CONTEXTS }
+}
+
+/// The states of a block's coder.
+pub(super) fn n_states(n_contexts: usize) -> usize {
+    if n_contexts > 1 { RANS_STATES } else { FEW_STATES }
 }
 
 /// The frequencies of a block.

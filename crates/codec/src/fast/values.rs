@@ -1,11 +1,13 @@
 //! Symbols and plain bits back to values.
 
-use lmgc_coder::{RansDecodeTable, RansDecoder, RansRounds};
-use lmgc_kernels::{Kernel, Simd};
+use lmgc_coder::{RansDecodeRounds, RansDecodeTable, RansDecoder};
+use lmgc_kernels::{DecodeRounds, Kernel, Simd};
 
-use super::planes::Crumbs;
-use super::symbols::{ESCAPE, EXPONENT_BIAS, Known};
-use super::word::Word;
+use super::planes::{Crumbs, Planes};
+use super::scales::Scales;
+use super::symbols::{ESCAPE, EXPONENT_BIAS};
+use super::view::View;
+use super::word::{Format, Word};
 use super::{CHUNK, corrupt};
 use crate::Error;
 
@@ -45,7 +47,12 @@ pub(super) struct Streams<'a> {
 
 /// Appends the values of a piece.
 pub(super) struct ToValues<'a, 'b, W> {
-    pub(super) known: Known<'a>,
+    pub(super) format: Format,
+    pub(super) view: View,
+    pub(super) scales: &'a Scales,
+    pub(super) planes: Planes,
+    /// Whether +0.0 has no plain bits.
+    pub(super) is_compact: bool,
     pub(super) table: &'a RansDecodeTable,
     pub(super) n_contexts: usize,
     pub(super) streams: &'a mut Streams<'b>,
@@ -58,15 +65,14 @@ impl<W: Word> Kernel for ToValues<'_, '_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Result<(), Error> {
-        let Self { known, table, n_contexts, streams, scratch, out } = self;
-        let Known { format, view, planes, .. } = known;
+        let Self { format, view, planes, is_compact, table, n_contexts, streams, scratch, out, .. } = self;
         let mut start = 0;
         // The sign of the last value that is not zero.
         let mut sign = 0u8;
         while start < view.n_values {
             let n = (view.n_values - start).min(CHUNK);
             let scales = &mut scratch.scales[..n];
-            known.scales.fill(view, start, scales);
+            self.scales.fill(view, start, scales);
             start += n;
             let symbols = &mut scratch.symbols[..n];
             let contexts = if n_contexts > 1 {
@@ -78,11 +84,11 @@ impl<W: Word> Kernel for ToValues<'_, '_, W> {
             } else {
                 &[]
             };
-            streams.decoder.decode_with(table, contexts, symbols, |rounds| rans_rounds(simd, rounds))?;
+            streams.decoder.decode_with(table, contexts, symbols, |rounds| decode_rounds(simd, rounds))?;
             take_escapes(symbols, &mut streams.escapes, &mut scratch.escaped)?;
             sign = to_signs(symbols, sign);
             let mut n_with_plain = n;
-            if known.is_compact {
+            if is_compact {
                 n_with_plain = 0;
                 for &symbol in symbols.iter() {
                     n_with_plain += usize::from(symbol >= 4);
@@ -93,7 +99,7 @@ impl<W: Word> Kernel for ToValues<'_, '_, W> {
             streams.plain = rest;
             let words = &mut scratch.words[..n];
             planes.unpack(plain, &mut scratch.crumbs, &mut words[..n_with_plain]);
-            if known.is_compact {
+            if is_compact {
                 // To their places, from the last one on, so that none is overwritten before it has moved.
                 let mut n_left = n_with_plain;
                 for (at, &symbol) in symbols.iter().enumerate().rev() {
@@ -127,8 +133,9 @@ impl<W: Word> Kernel for ToValues<'_, '_, W> {
 
 /// Whole rounds, with what instructions there are.
 #[inline(always)]
-fn rans_rounds<S: Simd>(_simd: S, _rounds: RansRounds<'_>) -> (usize, usize) {
-    (0, 0)
+fn decode_rounds<S: Simd>(simd: S, rounds: RansDecodeRounds<'_>) -> (usize, usize) {
+    let RansDecodeRounds { states, words, slots, contexts, symbols } = rounds;
+    simd.decode_rounds(DecodeRounds { states, words, slots, contexts, symbols })
 }
 
 /// Finds the escapes of a chunk, and gives them symbols of values.

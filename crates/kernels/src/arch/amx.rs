@@ -11,6 +11,7 @@ use core::mem::MaybeUninit;
 use super::avx512::Avx512;
 use crate::product::{Product, TILE_ROWS, WeightBlock};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
+use crate::rans::{DecodeRounds, EncodeRounds};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Batches of fewer rows than this are faster row by row.
@@ -294,6 +295,16 @@ impl Simd for Amx {
     #[inline(always)]
     fn wants_bias(self, n_rows: usize) -> bool {
         n_rows < MIN_ROWS
+    }
+
+    #[inline(always)]
+    fn decode_rounds(self, rounds: DecodeRounds<'_>) -> (usize, usize) {
+        self.0.decode_rounds(rounds)
+    }
+
+    #[inline(always)]
+    fn encode_rounds(self, rounds: EncodeRounds<'_>) -> Option<usize> {
+        self.0.encode_rounds(rounds)
     }
 
     #[inline(always)]

@@ -2,9 +2,10 @@
 
 use core::arch::x86_64::*;
 
-use super::four;
+use super::{avx512_rans, four};
 use crate::product::{Product, WeightBlock, by_rows};
 use crate::quant::{BLOCK, BLOCK_VECTORS, RowBlock};
+use crate::rans::{DecodeRounds, EncodeRounds};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Proof that AVX-512 F, BW, DQ, VL and VNNI, AVX2 and FMA are there; made only by [`Avx512::detect`].
@@ -199,6 +200,18 @@ impl Simd for Avx512 {
     fn product(self, product: &Product<'_>, out: &mut [[f32; LANES]], out_stride: usize) {
         // SAFETY: an `Avx512` exists only where `detect` found every feature that the function enables.
         unsafe { product_by_rows(self, product, out, out_stride) }
+    }
+
+    #[inline(always)]
+    fn decode_rounds(self, rounds: DecodeRounds<'_>) -> (usize, usize) {
+        // SAFETY: an `Avx512` exists only where `detect` found every feature that the function enables.
+        unsafe { avx512_rans::decode(rounds) }
+    }
+
+    #[inline(always)]
+    fn encode_rounds(self, rounds: EncodeRounds<'_>) -> Option<usize> {
+        // SAFETY: as above.
+        unsafe { avx512_rans::encode(rounds) }
     }
 
     #[inline(always)]

@@ -8,6 +8,8 @@ pub mod amx;
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_rans;
 
 /// Four consecutive values of a block, as the vector instructions take them: multiplied at once.
 #[cfg(target_arch = "x86_64")]
