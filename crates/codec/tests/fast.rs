@@ -27,7 +27,7 @@ fn round_trip(bytes: &[u8], place: Place<'_>) -> Encoded {
 fn tensor_round_trip(bytes: &[u8], dtype: Dtype, shape: &[u64]) -> Encoded {
     round_trip(
         bytes,
-        Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len(), reference: None, reference: None }] },
+        Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len(), reference: None }] },
     )
 }
 
@@ -117,7 +117,7 @@ fn several_tensors_and_parts_of_them() {
             shapes.iter().zip(lens).map(|(&shape, len)| Piece { shape, start: 0, len, reference: None }).collect();
         let encoded = round_trip(&bytes, Place { dtype, pieces: &pieces });
         assert_eq!(encoded.codec, CodecId::Fast);
-        let part = [Piece { shape: &[300, 300], start: 300 * e as u64, len: n, reference: None, reference: None }];
+        let part = [Piece { shape: &[300, 300], start: 300 * e as u64, len: n, reference: None }];
         round_trip(&bytes, Place { dtype, pieces: &part });
     }
 }
@@ -207,9 +207,9 @@ fn the_same_bytes_for_all_instruction_sets_and_threads() {
         let bytes = bytes_of(dtype, &values);
         let e = dtype.size_bytes() as usize;
         let pieces = [
-            Piece { shape: &[60, 200, 5], start: 0, len: 60_000 * e, reference: None, reference: None },
-            Piece { shape: &[3001], start: 0, len: 3001 * e, reference: None, reference: None },
-            Piece { shape: &[16_999], start: 0, len: 16_999 * e, reference: None, reference: None },
+            Piece { shape: &[60, 200, 5], start: 0, len: 60_000 * e, reference: None },
+            Piece { shape: &[3001], start: 0, len: 3001 * e, reference: None },
+            Piece { shape: &[16_999], start: 0, len: 16_999 * e, reference: None },
         ];
         let place = Place { dtype, pieces: &pieces };
         let expected = encode(&Fast::new(), &bytes, place);
@@ -258,8 +258,8 @@ fn decoders_survive_any_payload() {
             .collect();
         let bytes = bytes_of(dtype, &values);
         let pieces = [
-            Piece { shape: &[33, 33], start: 0, len: 33 * 33 * e, reference: None, reference: None },
-            Piece { shape: &[99], start: 0, len: 99 * e, reference: None, reference: None },
+            Piece { shape: &[33, 33], start: 0, len: 33 * 33 * e, reference: None },
+            Piece { shape: &[99], start: 0, len: 99 * e, reference: None },
         ];
         let place = Place { dtype, pieces: &pieces };
         let codec = Fast::new();
@@ -334,7 +334,7 @@ fn decoders_survive_any_payload() {
 fn pieces_that_do_not_add_up_are_refused() {
     let place = Place {
         dtype: Dtype::F32,
-        pieces: &[Piece { shape: &[3], start: 0, len: 12, reference: None, reference: None }],
+        pieces: &[Piece { shape: &[3], start: 0, len: 12, reference: None }],
     };
     let input = BlockInput { bytes: &[0; 16], place, is_token_ids: false };
     let error = Fast::new().encode(input, &NoProgress).unwrap_err();
