@@ -10,12 +10,13 @@ use crate::args::Common;
 
 /// What codecs make of [`sample`]: the first 16 hexadecimal digits of the file's BLAKE3 hash. The files of other codecs are
 /// only decoded: their libraries may find other bytes in a later version.
-const FROZEN_FILES: [(CodecName, &str); 5] = [
+const FROZEN_FILES: [(CodecName, &str); 6] = [
     (CodecName::Auto, "ad7fc7eec2e2b8a8"),
     (CodecName::One(CodecId::Raw), "aea42c7e442267af"),
     (CodecName::One(CodecId::Zstd), "08d0971ed05df6d0"),
     (CodecName::One(CodecId::SplitZstd), "a8b4e89172d872aa"),
-    (CodecName::One(CodecId::Structural), "9aee471cc758d978"),
+    (CodecName::One(CodecId::Structural), "e455505d9903555f"),
+    (CodecName::One(CodecId::Fast), "f86f13252b142cab"),
 ];
 
 /// A safetensors file of f32 of many sizes and kinds, by formula.

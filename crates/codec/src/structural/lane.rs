@@ -100,7 +100,7 @@ const MAX_STEPS: i32 = 12;
 /// Deviations within which a value is likely.
 const LIKELY_DEVIATIONS: f32 = 4.0;
 /// Least intervals have at least this part of a standard deviation, in octaves.
-const FLAT_OCTAVES: i32 = 0;
+const FLAT_OCTAVES: i32 = 1;
 
 /// The exponent of a positive normal number.
 #[inline(always)]
