@@ -43,7 +43,7 @@ impl Models {
     /// With the file of `--reference`.
     pub(crate) fn with_reference(self, path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(self) };
-        let open = || Ok::<_, Error>(Reference::new(BufReader::new(File::open(path)?))?);
+        let open = || -> Result<Reference, Error> { Reference::new(BufReader::new(File::open(path)?)) };
         let reference = open().with_context(|| format!("cannot use {} as the reference", path.display()))?;
         Ok(Self { reference: Some(reference), ..self })
     }

@@ -25,10 +25,7 @@ fn round_trip(bytes: &[u8], place: Place<'_>) -> Encoded {
 }
 
 fn tensor_round_trip(bytes: &[u8], dtype: Dtype, shape: &[u64]) -> Encoded {
-    round_trip(
-        bytes,
-        Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len(), reference: None }] },
-    )
+    round_trip(bytes, Place { dtype, pieces: &[Piece { shape, start: 0, len: bytes.len(), reference: None }] })
 }
 
 fn f32_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
@@ -307,13 +304,7 @@ fn decoders_survive_any_payload() {
         for dtype in Dtype::ALL {
             for pieces in [
                 &pieces[..1],
-                &[Piece {
-                    shape: &[1, u64::MAX, u64::MAX],
-                    start: 7,
-                    len: bytes.len(),
-                    reference: None,
-                    reference: None,
-                }],
+                &[Piece { shape: &[1, u64::MAX, u64::MAX], start: 7, len: bytes.len(), reference: None }],
                 &[],
             ] {
                 let block = EncodedBlock {
@@ -332,10 +323,7 @@ fn decoders_survive_any_payload() {
 
 #[test]
 fn pieces_that_do_not_add_up_are_refused() {
-    let place = Place {
-        dtype: Dtype::F32,
-        pieces: &[Piece { shape: &[3], start: 0, len: 12, reference: None }],
-    };
+    let place = Place { dtype: Dtype::F32, pieces: &[Piece { shape: &[3], start: 0, len: 12, reference: None }] };
     let input = BlockInput { bytes: &[0; 16], place, is_token_ids: false };
     let error = Fast::new().encode(input, &NoProgress).unwrap_err();
     assert!(error.to_string().contains("do not add up"), "{error}");

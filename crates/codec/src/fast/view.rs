@@ -54,9 +54,7 @@ mod tests {
 
     #[test]
     fn matrices_are_whole_rows() {
-        let view = |shape: &[u64], start, n| {
-            View::matrix(&Piece { shape, start, len: 4 * n, reference: None }, n, 4)
-        };
+        let view = |shape: &[u64], start, n| View::matrix(&Piece { shape, start, len: 4 * n, reference: None }, n, 4);
         let whole = view(&[64, 16, 3, 3], 0, 64 * 144).unwrap();
         assert_eq!((whole.n_rows(), whole.n_columns, whole.n_scales()), (64, 144, 208));
         // A part of a tensor.
