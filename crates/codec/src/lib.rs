@@ -3,7 +3,7 @@
 //! A file is cut into tensor bytes and skeleton (crate `lmgc-tensors`), each stream into blocks, and each block is coded by
 //! a [`BlockCodec`]: the language-model prior ([`lm`]), general-purpose libraries ([`baselines`]), or the smallest of
 //! several ([`CodecName::Auto`]). [`compress`] and [`decompress`] work on open streams; [`files`] adds temporary files, renaming
-//! and verification; [`array`] is for tensors in memory.
+//! and verification; [`mod@array`] is for tensors in memory.
 //!
 //! ```
 //! use std::io::Cursor;
