@@ -1,10 +1,11 @@
-//! A range coder for binary decisions, without division: for models that code many of them for each value.
+//! A range coder for binary decisions, without division, and for intervals: for models that code many decisions for each value.
 //!
 //! Range coding as Martin (1979) has it, with a 64-bit range and 32-bit words, carries propagated into what was written
 //! (Schindler, 1998). [`Encoder`](crate::Encoder) would need a 64-bit division a decision to decode.
 //!
 //! **The stream.** `low` is 0 and `range` 2^64 - 1 at first. A decision splits the range at
-//! `(range >> 16) * probability`: a one takes the lower part, a zero the upper. Below 2^32, `range` grows by a word, and the
+//! `(range >> 16) * probability`: a one takes the lower part, a zero the upper. An interval `[start, end)` of 2^18 takes
+//! `[start, end) * (range >> 18)`. Below 2^32, `range` grows by a word, and the
 //! highest word of `low` is written, most significant byte first. The end is as short as it can be, as in module `range`:
 //! the value of `[low, low + range)` with the most trailing zero bits, trailing zero bytes dropped, and the decoder reads
 //! zeros past the end.
@@ -13,6 +14,8 @@ use crate::Error;
 
 /// Probabilities are fractions of 2^`BINARY_PRECISION_BITS`.
 pub const BINARY_PRECISION_BITS: u32 = 16;
+/// Intervals are parts of 2^`INTERVAL_PRECISION_BITS`.
+pub const INTERVAL_PRECISION_BITS: u32 = 18;
 
 const MIN_RANGE: u64 = 1 << 32;
 const WORD_BYTES: usize = 4;
@@ -45,13 +48,33 @@ impl BinaryEncoder {
         if bit {
             self.range = split;
         } else {
-            let (low, carries) = self.low.overflowing_add(split);
-            self.low = low;
             self.range -= split;
-            if carries {
-                self.carry();
-            }
+            self.advance(split);
         }
+        self.grow();
+    }
+
+    /// Appends an interval that is not empty, `start < end <= 2^18`.
+    #[inline(always)]
+    pub fn encode_interval(&mut self, start: u32, end: u32) {
+        debug_assert!(start < end && end <= 1 << INTERVAL_PRECISION_BITS, "interval {start}..{end}");
+        let unit = self.range >> INTERVAL_PRECISION_BITS;
+        self.range = unit * u64::from(end - start);
+        self.advance(unit * u64::from(start));
+        self.grow();
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, by: u64) {
+        let (low, carries) = self.low.overflowing_add(by);
+        self.low = low;
+        if carries {
+            self.carry();
+        }
+    }
+
+    #[inline(always)]
+    fn grow(&mut self) {
         if self.range < MIN_RANGE {
             self.words.push((self.low >> 32) as u32);
             self.low <<= 32;
@@ -143,12 +166,31 @@ impl<'a> BinaryDecoder<'a> {
             self.offset -= split;
             self.range -= split;
         }
+        self.grow();
+        bit
+    }
+
+    /// Reads an interval: `find` says which one a point of 2^18 is in, as `(start, end, what it stands for)`.
+    #[inline(always)]
+    pub fn decode_interval<T>(&mut self, find: impl FnOnce(u32) -> (u32, u32, T)) -> T {
+        let unit = self.range >> INTERVAL_PRECISION_BITS;
+        // What is lost by the shift is above the last interval; only damaged streams lead there.
+        let point = (self.offset / unit).min((1 << INTERVAL_PRECISION_BITS) - 1) as u32;
+        let (start, end, found) = find(point);
+        debug_assert!(start <= point && point < end, "{point} is not in {start}..{end}");
+        self.offset = self.offset.wrapping_sub(unit * u64::from(start));
+        self.range = unit * u64::from(end - start);
+        self.grow();
+        found
+    }
+
+    #[inline(always)]
+    fn grow(&mut self) {
         if self.range < MIN_RANGE {
             let word = self.word();
             self.offset = self.offset << 32 | word;
             self.range <<= 32;
         }
-        bit
     }
 
     /// Ends the reading: all bytes must have been needed.
@@ -207,6 +249,39 @@ mod tests {
                 assert!(len <= bits / 8.0 * 1.0001 + 2.0, "{n} {skew}: {len} bytes for {bits} bits");
             }
         }
+    }
+
+    #[test]
+    fn intervals_among_decisions_come_back_at_their_cost() {
+        const TOTAL: u32 = 1 << INTERVAL_PRECISION_BITS;
+        let mut state = 3;
+        let steps: Vec<(u32, u32, bool)> = (0..20_000)
+            .map(|_| {
+                let start = (random(&mut state) % TOTAL) >> (random(&mut state) % 18);
+                let len = 1 + (random(&mut state) % (TOTAL - start)) >> (random(&mut state) % 18);
+                (start, start + len.max(1), random(&mut state) & 1 == 1)
+            })
+            .chain([(0, TOTAL, true), (TOTAL - 1, TOTAL, false), (0, 1, true)])
+            .collect();
+        let mut encoder = BinaryEncoder::new();
+        let mut bits = 0.0;
+        for &(start, end, bit) in &steps {
+            encoder.encode_interval(start, end);
+            encoder.encode(bit, 0x8000);
+            bits += 1.0 + f64::from(INTERVAL_PRECISION_BITS) - f64::from(end - start).log2();
+        }
+        let bytes = encoder.finish();
+        assert!((bytes.len() as f64) <= bits / 8.0 * 1.0001 + 2.0, "{} bytes for {bits} bits", bytes.len());
+        let mut decoder = BinaryDecoder::new(&bytes);
+        for &(start, end, bit) in &steps {
+            let find = |point| {
+                assert!((start..end).contains(&point));
+                (start, end, ())
+            };
+            decoder.decode_interval(find);
+            assert_eq!(decoder.decode(0x8000), bit);
+        }
+        decoder.finish().unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! - [`FrequencyTable`] and [`interval_from_weights`] hold the one rule that makes frequencies from weights.
 //! - [`Encoder`] and [`Decoder`] are the range coder ([`constriction`]'s, 32-bit words and a 64-bit state).
-//! - [`BinaryEncoder`] and [`BinaryDecoder`] code binary decisions, faster.
+//! - [`BinaryEncoder`] and [`BinaryDecoder`] code binary decisions and intervals, faster.
 //! - [`RansEncoder`] and [`RansDecoder`] code symbols of fixed frequencies, much faster.
 //! - [`AdaptiveBit`], [`AdaptiveModel`] and [`AdaptiveUint`] learn as they go and serve side information.
 //!
@@ -42,7 +42,7 @@ mod range;
 mod rans;
 
 pub use adaptive::{AdaptiveBit, AdaptiveModel, AdaptiveUint};
-pub use binary::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder};
+pub use binary::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder, INTERVAL_PRECISION_BITS};
 pub use frequencies::{FrequencyTable, MAX_SYMBOLS, interval_from_weights};
 pub use range::{Decoder, Encoder, Interval, PRECISION_BITS};
 pub use rans::{

@@ -1,12 +1,14 @@
 //! What a block's bits are spent on: the coding of `lane`, with a channel that adds up costs and writes nothing.
 
 use lmgc_coder::{BINARY_PRECISION_BITS, Encoder};
-use lmgc_kernels::{Simd, ln_f64};
+use lmgc_kernels::ln_f64;
 use rayon::prelude::*;
 
 use super::description::{DescriptionCode, describe};
-use super::lane::{CodePart, Part, node};
-use super::mixer::{Channel, Mixer, Question};
+use super::lane::{CodePart, Part};
+use super::mixer::{Channel, Field, Interval, Mixer, Question, Whole};
+use super::shape::TOTAL;
+use super::value::node;
 use super::number::Format;
 use super::{
     Cut, CutPiece, LaneMemory, MAX_LANES, MIN_LANE_VALUES, Matrices, Structural, filters, gather, gather_reference,
@@ -22,13 +24,11 @@ pub struct FieldCosts {
     pub side_information: f64,
     /// Whether a value is zero, or the reference's.
     pub zero: f64,
-    /// Whether a value has the leading bits that all likely values share, sign and exponent among them.
-    pub shared_prefix: f64,
-    /// Signs, where they are asked for.
+    /// Signs.
     pub sign: f64,
-    /// Exponents, where they are asked for.
+    /// Exponents, given the sign; and that a value is an escape, or none.
     pub exponent: f64,
-    /// The mantissas' upper bits, one by one.
+    /// The mantissas' upper bits, given sign and exponent.
     pub mantissa: f64,
     /// Which bit of a mantissa is the lowest that is set, where values lie on grids.
     pub lowest_bit: f64,
@@ -38,11 +38,10 @@ pub struct FieldCosts {
 
 impl FieldCosts {
     /// The fields with their names, in the order in which a value is coded.
-    pub fn by_name(&self) -> [(&'static str, f64); 8] {
+    pub fn by_name(&self) -> [(&'static str, f64); 7] {
         [
             ("side_information", self.side_information),
             ("zero", self.zero),
-            ("shared_prefix", self.shared_prefix),
             ("sign", self.sign),
             ("exponent", self.exponent),
             ("mantissa", self.mantissa),
@@ -59,23 +58,11 @@ impl FieldCosts {
     fn add(&mut self, other: &Self) {
         self.side_information += other.side_information;
         self.zero += other.zero;
-        self.shared_prefix += other.shared_prefix;
         self.sign += other.sign;
         self.exponent += other.exponent;
         self.mantissa += other.mantissa;
         self.lowest_bit += other.lowest_bit;
         self.plain += other.plain;
-    }
-
-    fn of_node(&mut self, node: usize) -> &mut f64 {
-        match node {
-            node::ZERO => &mut self.zero,
-            node::SIGN => &mut self.sign,
-            node::PREFIX => &mut self.shared_prefix,
-            node::GRID => &mut self.lowest_bit,
-            node::MANTISSA.. => &mut self.mantissa,
-            _ => &mut self.exponent,
-        }
     }
 }
 
@@ -85,31 +72,55 @@ struct Counting {
     costs: FieldCosts,
 }
 
+/// What it costs to choose a part of a whole.
+fn bits(part: u32, whole: u32) -> f64 {
+    ln_f64(f64::from(whole) / f64::from(part.max(1))) / core::f64::consts::LN_2
+}
+
 /// What an answer costs that had this probability of a one.
 fn answer_bits(probability: u32, bit: bool) -> f64 {
     let one = 1u32 << BINARY_PRECISION_BITS;
-    let given = if bit { probability } else { one - probability };
-    -ln_f64(f64::from(given) / f64::from(one)) / core::f64::consts::LN_2
+    bits(if bit { probability } else { one - probability }, one)
 }
 
 impl Channel for Counting {
-    fn ask<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, question: &Question<S::F>, bit: bool) -> bool {
-        let to = self.costs.of_node(question.node);
-        mixer.ask(simd, question, |probability| {
+    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool {
+        let to = if question.node == node::ZERO { &mut self.costs.zero } else { &mut self.costs.lowest_bit };
+        mixer.ask(question, |probability| {
             *to += answer_bits(probability, bit);
             bit
         })
     }
 
-    fn ask_counter<S: Simd>(&mut self, _: S, mixer: &mut Mixer<'_>, cell: usize, bit: bool) -> bool {
-        // Only exponents are asked for in this way.
+    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, field: Field, cell: usize, bit: bool) -> bool {
+        let to = match field {
+            Field::Sign => &mut self.costs.sign,
+            Field::Exponent => &mut self.costs.exponent,
+        };
         mixer.ask_counter(cell, |probability| {
-            self.costs.exponent += answer_bits(probability, bit);
+            *to += answer_bits(probability, bit);
             bit
         })
     }
 
-    fn settle<S: Simd>(&mut self, _: S, _: &mut Mixer<'_>) {}
+    fn interval<T>(
+        &mut self,
+        actual: impl FnOnce() -> Interval<T>,
+        _: impl FnOnce(u32) -> Interval<T>,
+        whole: impl FnOnce(&Interval<T>) -> Whole,
+    ) -> T {
+        let interval = actual();
+        let len = interval.end - interval.start;
+        let Whole { inside, sign, exponent } = whole(&interval);
+        if interval.start >= inside {
+            self.costs.exponent += bits(len, TOTAL);
+        } else {
+            self.costs.sign += bits(sign, inside);
+            self.costs.exponent += bits(inside, TOTAL) + bits(exponent, sign);
+            self.costs.mantissa += bits(len, exponent);
+        }
+        interval.of
+    }
 
     fn plain(&mut self, value: u64, n_bits: u32) -> u64 {
         self.costs.plain += f64::from(n_bits);
@@ -143,7 +154,7 @@ impl Structural {
             len_before = len;
         }
 
-        let filters = filters(&descriptions, &cut);
+        let filters = filters(self.kernels, &descriptions, &cut);
         let Matrices { matrices, pieces } = matrices(&descriptions, &filters, &cut, format);
         let n_lanes = (cut.n_values() / MIN_LANE_VALUES).clamp(1, MAX_LANES);
         let by_part: Vec<Vec<(usize, FieldCosts)>> = lanes(&matrices, n_lanes)

@@ -6,6 +6,7 @@
 //! of a low-rank matrix this saves the longer one, and about a bit for each of its entries that rounding would cost.
 
 use lmgc_coder::{AdaptiveUint, Decoder, Encoder};
+use lmgc_kernels::{Kernel, Kernels, Simd};
 
 use crate::Error;
 
@@ -70,51 +71,76 @@ pub(super) struct Filter {
 
 impl Filter {
     /// The filter of `n_coordinates` x `n_samples`.
-    pub(super) fn new(factors: &Factors, n_coordinates: usize, n_samples: usize) -> Self {
+    pub(super) fn new(kernels: Kernels, factors: &Factors, n_coordinates: usize, n_samples: usize) -> Self {
         let rank = factors.rank;
         let step = entry_step(n_samples);
         let u: Vec<f32> = factors.entries.iter().map(|&entry| entry as f32 * step).collect();
         let mut gains = vec![0.0f32; u.len()];
         let mut deviations = vec![1.0f32; n_coordinates];
-        // The covariance of v given the coordinates so far.
-        let mut covariance = vec![0.0f64; rank * rank];
-        for q in 0..rank {
-            covariance[q * rank + q] = 1.0;
-        }
-        let mut direction = vec![0.0f64; rank];
-        for ((u, gains), deviation) in
-            u.chunks_exact(rank.max(1)).zip(gains.chunks_exact_mut(rank.max(1))).zip(&mut deviations)
-        {
-            let mut variance = 1.0f64;
-            for ((direction, row), &u_q) in direction.iter_mut().zip(covariance.chunks_exact(rank)).zip(u) {
-                // 4 partial sums, so that the additions need not wait for each other.
-                let mut sums = [0.0f64; 4];
-                for (row, u) in row.chunks(4).zip(u.chunks(4)) {
-                    for ((sum, &c), &u) in sums.iter_mut().zip(row).zip(u) {
-                        *sum += c * f64::from(u);
-                    }
-                }
-                *direction = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-                variance += *direction * f64::from(u_q);
-            }
-            let variance = variance.max(1.0);
-            *deviation = variance.sqrt() as f32;
-            for (gain, &direction) in gains.iter_mut().zip(&direction) {
-                *gain = (direction / variance) as f32;
-            }
-            for (row, &d) in covariance.chunks_exact_mut(rank).zip(&direction) {
-                let d = d / variance;
-                for (c, &other) in row.iter_mut().zip(&direction) {
-                    *c -= d * other;
-                }
-            }
-        }
+        kernels.run(Gains { rank, u: &u, gains: &mut gains, deviations: &mut deviations });
         let scales = |steps: &[i32], n| match steps {
             [] => vec![1.0; n],
             steps => steps.iter().map(|&steps| scale(steps)).collect(),
         };
         let row_scales = scales(&factors.row_scales, n_coordinates);
         Self { rank, row_scales, column_scales: scales(&factors.column_scales, n_samples), u, gains, deviations }
+    }
+}
+
+/// Computes the gains and deviations of a filter.
+struct Gains<'a> {
+    rank: usize,
+    u: &'a [f32],
+    gains: &'a mut [f32],
+    deviations: &'a mut [f32],
+}
+
+/// Partial sums, so that the additions need not wait for each other.
+const N_SUMS: usize = 8;
+
+impl Kernel for Gains<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { rank, u, gains, deviations } = self;
+        // The covariance of v given the coordinates so far; each row is filled up with zeros.
+        let stride = rank.next_multiple_of(N_SUMS);
+        let mut covariance = vec![0.0f64; rank * stride];
+        for q in 0..rank {
+            covariance[q * stride + q] = 1.0;
+        }
+        let (mut wide, mut direction) = (vec![0.0f64; stride], vec![0.0f64; stride]);
+        for (i, deviation) in deviations.iter_mut().enumerate() {
+            for q in 0..rank {
+                wide[q] = f64::from(u[i * rank + q]);
+            }
+            let mut variance = 1.0f64;
+            for q in 0..rank {
+                let row = &covariance[q * stride..(q + 1) * stride];
+                let mut sums = [0.0f64; N_SUMS];
+                for at in (0..stride).step_by(N_SUMS) {
+                    for lane in 0..N_SUMS {
+                        sums[lane] += row[at + lane] * wide[at + lane];
+                    }
+                }
+                let halves = [sums[0] + sums[4], sums[1] + sums[5], sums[2] + sums[6], sums[3] + sums[7]];
+                direction[q] = (halves[0] + halves[2]) + (halves[1] + halves[3]);
+                variance += direction[q] * wide[q];
+            }
+            let variance = variance.max(1.0);
+            *deviation = variance.sqrt() as f32;
+            for q in 0..rank {
+                gains[i * rank + q] = (direction[q] / variance) as f32;
+            }
+            for q in 0..rank {
+                let d = direction[q] / variance;
+                let row = &mut covariance[q * stride..(q + 1) * stride];
+                for p in 0..stride {
+                    row[p] -= d * direction[p];
+                }
+            }
+        }
     }
 }
 
@@ -307,7 +333,7 @@ mod tests {
     fn deviations_are_those_of_the_joint_distribution() {
         // Two coordinates with covariance u u^T + 1: det = (1 + a^2)(1 + b^2) - a^2 b^2.
         let factors = Factors { row_scales: vec![0; 2], rank: 1, entries: vec![3, -2], ..Default::default() };
-        let filter = Filter::new(&factors, 2, 12);
+        let filter = Filter::new(Kernels::detect(), &factors, 2, 12);
         let (a, b) = (3.0f32, 2.0f32);
         let determinant = (1.0 + a * a) * (1.0 + b * b) - a * a * b * b;
         let product = filter.deviations[0] * filter.deviations[1];

@@ -177,7 +177,7 @@ fn principal_directions(kernels: Kernels, white: &[f32], view: View, n: usize) -
     }
     let images = product(kernels, back, view.n_samples, &basis);
     let k = basis.n_cols();
-    let (values, vectors) = symmetric_eigen(gram(&images), k);
+    let (values, vectors) = symmetric_eigen(gram(kernels, &images), k);
     let mut rotation = Tall::zeros(k, basis.n_vectors);
     for (to, &from) in rotation.data.as_flattened_mut().iter_mut().zip(&vectors) {
         *to = from as f32;
@@ -243,7 +243,7 @@ impl Fitness {
 }
 
 fn filter_all(kernels: Kernels, white: &[f32], view: View, factors: &Factors) -> Fitness {
-    let filter = Filter::new(factors, view.n_coordinates, view.n_samples);
+    let filter = Filter::new(kernels, factors, view.n_coordinates, view.n_samples);
     let n_groups = view.n_samples.div_ceil(LANES);
     let tasks: Vec<Fitness> = (0..n_groups.div_ceil(GROUPS_A_TASK))
         .into_par_iter()

@@ -122,17 +122,15 @@ fn tile<S: Simd, const R: usize, const T: usize>(
     }
 }
 
+/// Rows of a Gram matrix that one task computes.
+const GRAM_ROWS: usize = 8;
+
 /// `m` transposed times `m`, in f64, by rows: products of f32 are exact, and are added in ascending order.
-pub(super) fn gram(m: &Tall) -> Vec<f64> {
+pub(super) fn gram(kernels: Kernels, m: &Tall) -> Vec<f64> {
     let k = m.n_cols();
     let mut gram = vec![0.0; k * k];
-    gram.par_chunks_mut(k).enumerate().for_each(|(p, sums)| {
-        for row in m.flat().chunks_exact(k) {
-            let x = f64::from(row[p]);
-            for (sum, &y) in sums[p..].iter_mut().zip(&row[p..]) {
-                *sum += x * f64::from(y);
-            }
-        }
+    gram.par_chunks_mut((GRAM_ROWS * k).max(1)).enumerate().for_each(|(task, out)| {
+        kernels.run(GramRows { m, first: task * GRAM_ROWS, out });
     });
     for p in 0..k {
         for q in 0..p {
@@ -140,6 +138,43 @@ pub(super) fn gram(m: &Tall) -> Vec<f64> {
         }
     }
     gram
+}
+
+/// Rows of a Gram matrix from the first one's diagonal on. There are whole tasks of them, since there are multiples of 16.
+struct GramRows<'a> {
+    m: &'a Tall,
+    first: usize,
+    out: &'a mut [f64],
+}
+
+impl Kernel for GramRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { m, first, out } = self;
+        let n_vectors = m.n_vectors.max(1);
+        let (vector, offset) = (first / LANES, first % LANES);
+        for v in vector..m.n_vectors {
+            // What fits into registers, over all of `m`'s rows.
+            let mut sums = [[0.0f64; LANES]; GRAM_ROWS];
+            for row in m.data.chunks_exact(n_vectors) {
+                let mut wide = [0.0f64; LANES];
+                for t in 0..LANES {
+                    wide[t] = f64::from(row[v][t]);
+                }
+                for r in 0..GRAM_ROWS {
+                    let x = f64::from(row[vector][offset + r]);
+                    for t in 0..LANES {
+                        sums[r][t] += x * wide[t];
+                    }
+                }
+            }
+            for r in 0..GRAM_ROWS {
+                out[r * m.n_cols() + v * LANES..][..LANES].copy_from_slice(&sums[r]);
+            }
+        }
+    }
 }
 
 /// Makes the columns orthonormal, by Cholesky factors of their Gram matrix, twice. A column that depends on those before it
@@ -151,7 +186,7 @@ pub(super) fn orthonormalise(kernels: Kernels, m: Tall) -> Tall {
 
 fn triangular_step(kernels: Kernels, m: Tall) -> Tall {
     let k = m.n_cols();
-    let gram = gram(&m);
+    let gram = gram(kernels, &m);
     // The inverse of the upper factor, column by column; columns of no length are left out.
     let mut lower = vec![0.0f64; k * k];
     let mut alive = vec![true; k];
@@ -362,7 +397,7 @@ mod tests {
             m.data.as_flattened_mut()[row * 32 + 20] = x - 2.0 * y;
         }
         let q = orthonormalise(Kernels::detect(), m);
-        let gram = gram(&q);
+        let gram = gram(Kernels::detect(), &q);
         for i in 0..32 {
             for j in 0..32 {
                 let expected = if i == j && i != 20 { 1.0 } else { 0.0 };

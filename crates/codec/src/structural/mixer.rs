@@ -1,22 +1,24 @@
-//! Logistic mixing (Mattern, 2013; Mahoney's PAQ): opinions on a binary question, as log2 of odds, are added with weights that
-//! are learned as the data is coded. Half of them come from densities, half from counts in contexts.
-#![expect(
-    clippy::needless_range_loop,
-    reason = "iterators over arrays may not be inlined with the instruction set's features"
-)]
+//! Logistic mixing (Mattern, 2013; Mahoney's PAQ) for binary questions: opinions, as log2 of odds, are added with weights that
+//! are learned as the data is coded. Most of them come from counts in contexts.
 
 use lmgc_coder::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder};
-use lmgc_kernels::{Kernel, LANES, Simd, log2};
+use lmgc_kernels::arch::scalar::Scalar;
+use lmgc_kernels::{LANES, Simd, log2};
 
-use super::density::N_DENSITIES;
+use super::scales::exp2;
+use super::shape::{Prior, Shape};
 use crate::bits::{BitPacker, BitUnpacker};
 
 /// Contexts that are counted.
 pub(super) const N_CONTEXTS: usize = 3;
-/// The constant opinion, in the lane after the counters'.
+/// Opinions that a question comes with.
+pub(super) const N_GIVEN: usize = 2;
+/// Those, the contexts' and a constant one.
+const N_OPINIONS: usize = N_GIVEN + N_CONTEXTS + 1;
 const BIAS: f32 = 0.3;
+const FIRST_WEIGHTS: [f32; N_OPINIONS] = [0.4, 0.2, 0.1, 0.1, 0.0, 0.0];
 /// Kinds of questions, each with its own weights; a power of two.
-pub(super) const N_NODES: usize = 256;
+pub(super) const N_NODES: usize = 2;
 /// Counters of each context.
 const CELL_BITS: u32 = 13;
 const N_CELLS: usize = 1 << CELL_BITS;
@@ -25,8 +27,6 @@ const STRETCH_BITS: u32 = 12;
 const SQUASH_STEPS: f32 = 64.0;
 const MAX_SUM: f32 = 16.0;
 const N_SQUASH: usize = (2.0 * MAX_SUM * SQUASH_STEPS) as usize + 1;
-/// f32 has no fractions from here on: adding it rounds to a whole number, which is in the lowest bits.
-const ROUNDER: f32 = 12_582_912.0;
 /// A counter stops growing more certain here, and a mixer's steps stop getting smaller.
 const MAX_COUNT: u32 = 1000;
 const COUNT_BITS: u32 = 10;
@@ -42,6 +42,7 @@ pub(super) struct Tables {
     rates: Box<[u32; 1 << COUNT_BITS]>,
     /// By how often a mixer has learned: its next step.
     learning_rates: Box<[f32; N_LEARNING_RATES]>,
+    pub(super) prior: Prior,
 }
 
 fn boxed<T: Copy + Default, const N: usize>(f: impl FnMut(usize) -> T) -> Box<[T; N]> {
@@ -50,84 +51,91 @@ fn boxed<T: Copy + Default, const N: usize>(f: impl FnMut(usize) -> T) -> Box<[T
     table
 }
 
-struct BuildTables;
-
-impl Kernel for BuildTables {
-    type Output = (Box<[f32; 1 << STRETCH_BITS]>, Box<[u16; N_SQUASH]>);
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Self::Output {
-        let one = |x| {
-            let mut lanes = [0.0; LANES];
-            simd.store(log2(simd, simd.splat(x)), &mut lanes);
-            lanes[0]
-        };
-        let stretch = boxed(|i| {
-            let p = (i as f32 + 0.5) / (1u32 << STRETCH_BITS) as f32;
-            one(p / (1.0 - p))
-        });
-        let squash = boxed(|i| {
-            let mut lanes = [0.0; LANES];
-            let x = i as f32 / SQUASH_STEPS - MAX_SUM;
-            simd.store(super::density::exp2(simd, simd.splat(-x)), &mut lanes);
-            (65536.0 / (1.0 + lanes[0])).clamp(1.0, 65535.0) as u16
-        });
-        (stretch, squash)
-    }
+/// The first of what all lanes are.
+fn first(lanes: <Scalar as Simd>::F) -> f32 {
+    let mut stored = [0.0; LANES];
+    Scalar.store(lanes, &mut stored);
+    stored[0]
 }
 
 impl Tables {
     pub(super) fn new() -> Self {
-        let (stretch, squash) = lmgc_kernels::arch::scalar::Scalar.run(BuildTables);
+        let stretch = boxed(|i| {
+            let p = (i as f32 + 0.5) / (1u32 << STRETCH_BITS) as f32;
+            first(log2(Scalar, Scalar.splat(p / (1.0 - p))))
+        });
+        let squash = boxed(|i| {
+            let x = i as f32 / SQUASH_STEPS - MAX_SUM;
+            (65536.0 / (1.0 + first(exp2(Scalar, Scalar.splat(-x))))).clamp(1.0, 65535.0) as u16
+        });
         let rates = boxed(|n| (65536.0 / (n as f32 + 1.6)) as u32);
         // Slower than a single question would want, because there are many.
         let learning_rates = boxed(|n| 0.0007 * (1.0 + 20.0 / (1.0 + n as f32 / 50.0)));
-        Self { stretch, squash, rates, learning_rates }
+        Self { stretch, squash, rates, learning_rates, prior: Prior::new() }
     }
 }
 
 /// The counter of a context, by a hash of what is known of the value and the kind of question.
 #[inline(always)]
-pub(super) fn cell(value_hash: u32, node: usize) -> usize {
-    let mixed = value_hash ^ (node as u32).wrapping_mul(0x9e37_79b1);
+pub(super) fn cell(context: u32, node: usize) -> usize {
+    let mixed = context.wrapping_mul(0x85eb_ca6b) ^ (node as u32).wrapping_mul(0x9e37_79b1);
     ((mixed ^ mixed >> 15).wrapping_mul(0xc2b2_ae35) >> (32 - CELL_BITS)) as usize
 }
 
-/// What [`cell`] wants to know of a value.
-#[inline(always)]
-pub(super) fn value_hash(context: u32) -> u32 {
-    context.wrapping_mul(0x85eb_ca6b)
-}
-
 /// A binary question with all that bears on it.
-pub(super) struct Question<F> {
+pub(super) struct Question {
     /// Kind, below [`N_NODES`].
     pub(super) node: usize,
-    /// The densities' answers.
-    pub(super) densities: F,
+    pub(super) opinions: [f32; N_GIVEN],
     /// A counter of each context.
     pub(super) cells: [usize; N_CONTEXTS],
+}
+
+/// An interval of deviations, and what it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interval<T> {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) of: T,
+}
+
+/// What an interval is part of, largest first, as probabilities in 1 / 2^18: what it costs by field.
+pub(super) struct Whole {
+    /// All that is no escape.
+    pub(super) inside: u32,
+    pub(super) sign: u32,
+    pub(super) exponent: u32,
+}
+
+/// What is asked of one counter alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Sign,
+    Exponent,
 }
 
 /// Where answers go to, or come from.
 pub(super) trait Channel {
     /// Asks a question: its answer is `bit`, or what the stream says.
-    fn ask<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, question: &Question<S::F>, bit: bool) -> bool;
+    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool;
     /// Asks what only the first context's counter knows something of.
-    fn ask_counter<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, cell: usize, bit: bool) -> bool;
-    /// Sees to all that was asked.
-    fn settle<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>);
+    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, field: Field, cell: usize, bit: bool) -> bool;
+    /// Asks for an interval: it is `actual`, or that around the point that the stream says.
+    fn interval<T>(
+        &mut self,
+        actual: impl FnOnce() -> Interval<T>,
+        find: impl FnOnce(u32) -> Interval<T>,
+        whole: impl FnOnce(&Interval<T>) -> Whole,
+    ) -> T;
     /// Plain bits: `value`'s low ones, or what the stream says.
     fn plain(&mut self, value: u64, n_bits: u32) -> u64;
 }
 
-/// Writes. Questions wait until they are settled: their densities do not depend on each other's mixing, and a processor works
-/// on several when it can see several.
+/// Writes.
 #[derive(Default)]
 pub(super) struct Writing {
     coder: BinaryEncoder,
     plain: BitPacker,
-    waiting: Vec<(Question<[f32; LANES]>, bool)>,
 }
 
 impl Writing {
@@ -139,15 +147,15 @@ impl Writing {
 
 impl Channel for Writing {
     #[inline(always)]
-    fn ask<S: Simd>(&mut self, simd: S, _: &mut Mixer<'_>, question: &Question<S::F>, bit: bool) -> bool {
-        let mut densities = [0.0; LANES];
-        simd.store(question.densities, &mut densities);
-        self.waiting.push((Question { node: question.node, densities, cells: question.cells }, bit));
-        bit
+    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool {
+        mixer.ask(question, |probability| {
+            self.coder.encode(bit, probability);
+            bit
+        })
     }
 
-    fn ask_counter<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, cell: usize, bit: bool) -> bool {
-        self.settle(simd, mixer);
+    #[inline(always)]
+    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, _: Field, cell: usize, bit: bool) -> bool {
         mixer.ask_counter(cell, |probability| {
             self.coder.encode(bit, probability);
             bit
@@ -155,16 +163,15 @@ impl Channel for Writing {
     }
 
     #[inline(always)]
-    fn settle<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>) {
-        for (question, bit) in &self.waiting {
-            let densities = simd.load(&question.densities);
-            let question = Question { node: question.node, densities, cells: question.cells };
-            mixer.ask(simd, &question, |probability| {
-                self.coder.encode(*bit, probability);
-                *bit
-            });
-        }
-        self.waiting.clear();
+    fn interval<T>(
+        &mut self,
+        actual: impl FnOnce() -> Interval<T>,
+        _: impl FnOnce(u32) -> Interval<T>,
+        _: impl FnOnce(&Interval<T>) -> Whole,
+    ) -> T {
+        let Interval { start, end, of } = actual();
+        self.coder.encode_interval(start, end);
+        of
     }
 
     #[inline(always)]
@@ -182,16 +189,27 @@ pub(super) struct Reading<'a> {
 
 impl Channel for Reading<'_> {
     #[inline(always)]
-    fn ask<S: Simd>(&mut self, simd: S, mixer: &mut Mixer<'_>, question: &Question<S::F>, _: bool) -> bool {
-        mixer.ask(simd, question, |probability| self.coder.decode(probability))
+    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, _: bool) -> bool {
+        mixer.ask(question, |probability| self.coder.decode(probability))
     }
 
-    fn ask_counter<S: Simd>(&mut self, _: S, mixer: &mut Mixer<'_>, cell: usize, _: bool) -> bool {
+    #[inline(always)]
+    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, _: Field, cell: usize, _: bool) -> bool {
         mixer.ask_counter(cell, |probability| self.coder.decode(probability))
     }
 
     #[inline(always)]
-    fn settle<S: Simd>(&mut self, _: S, _: &mut Mixer<'_>) {}
+    fn interval<T>(
+        &mut self,
+        _: impl FnOnce() -> Interval<T>,
+        find: impl FnOnce(u32) -> Interval<T>,
+        _: impl FnOnce(&Interval<T>) -> Whole,
+    ) -> T {
+        self.coder.decode_interval(|point| {
+            let Interval { start, end, of } = find(point);
+            (start, end, of)
+        })
+    }
 
     #[inline(always)]
     fn plain(&mut self, _: u64, n_bits: u32) -> u64 {
@@ -201,31 +219,17 @@ impl Channel for Reading<'_> {
 
 /// What a lane has learned.
 pub(super) struct MixerState {
-    weights: Box<[[f32; LANES]; N_NODES]>,
-    n_learned: Box<[u16; N_NODES]>,
+    weights: [[f32; N_OPINIONS]; N_NODES],
+    n_learned: [u16; N_NODES],
     /// Probability in the upper 22 bits, count in the lower 10.
     cells: [Box<[u32; N_CELLS]>; N_CONTEXTS],
+    shape: Shape,
 }
 
 impl Default for MixerState {
     fn default() -> Self {
         let cells = core::array::from_fn(|_| boxed(|_| 0));
-        let mut state = Self { weights: boxed(|_| [0.0; LANES]), n_learned: boxed(|_| 0), cells };
-        state.reset();
-        state
-    }
-}
-
-impl MixerState {
-    /// Forgets everything.
-    pub(super) fn reset(&mut self) {
-        // The first densities are the likeliest to be right.
-        let mut weights = [0.0; LANES];
-        weights[..4].copy_from_slice(&[0.4, 0.2, 0.1, 0.1]);
-        weights[N_DENSITIES..N_DENSITIES + 2].copy_from_slice(&[0.1, 0.1]);
-        self.weights.fill(weights);
-        self.n_learned.fill(0);
-        self.cells.iter_mut().for_each(|cells| cells.fill(1 << 31));
+        Self { weights: [FIRST_WEIGHTS; N_NODES], n_learned: [0; N_NODES], cells, shape: Shape::default() }
     }
 }
 
@@ -236,47 +240,59 @@ pub(super) struct Mixer<'a> {
 }
 
 impl<'a> Mixer<'a> {
+    /// A mixer that has learned nothing yet.
     pub(super) fn new(tables: &'a Tables, state: &'a mut MixerState) -> Self {
+        state.weights = [FIRST_WEIGHTS; N_NODES];
+        state.n_learned = [0; N_NODES];
+        state.cells.iter_mut().for_each(|cells| cells.fill(1 << 31));
+        state.shape.reset(&tables.prior);
         Self { tables, state }
+    }
+
+    /// The distribution of deviations.
+    #[inline(always)]
+    pub(super) fn shape(&self) -> &Shape {
+        &self.state.shape
+    }
+
+    /// Counts a value by the step that it is in, or an escape.
+    #[inline(always)]
+    pub(super) fn count_deviation(&mut self, step: Option<i32>) {
+        self.state.shape.count(&self.tables.prior, step);
     }
 
     /// Tells `decide` the probability of a one, in 1 / 65536, and learns from its answer.
     #[inline(always)]
-    pub(super) fn ask<S: Simd>(
-        &mut self,
-        simd: S,
-        question: &Question<S::F>,
-        decide: impl FnOnce(u32) -> bool,
-    ) -> bool {
-        let tables = self.tables;
+    pub(super) fn ask(&mut self, question: &Question, decide: impl FnOnce(u32) -> bool) -> bool {
+        let (tables, state) = (self.tables, &mut *self.state);
         let node = question.node % N_NODES;
-        let mut counted = [0.0, 0.0, 0.0, BIAS];
-        for c in 0..N_CONTEXTS {
-            let cell = self.state.cells[c][question.cells[c] % N_CELLS];
-            counted[c] = tables.stretch[(cell >> (32 - STRETCH_BITS)) as usize];
+        let mut opinions = [BIAS; N_OPINIONS];
+        opinions[..N_GIVEN].copy_from_slice(&question.opinions);
+        for ((opinion, cells), &cell) in opinions[N_GIVEN..].iter_mut().zip(&state.cells).zip(&question.cells) {
+            *opinion = tables.stretch[(cells[cell % N_CELLS] >> (32 - STRETCH_BITS)) as usize];
         }
-        let opinions = simd.add(question.densities, simd.lanes_8_to_11(counted));
-        let w = simd.load(&self.state.weights[node]);
-        let sum = simd.sum_lanes(simd.mul(w, opinions));
-        // As bits, so that there is no conversion to wait for; what is out of range stays so.
-        let rounded = (sum * SQUASH_STEPS + (ROUNDER + MAX_SUM * SQUASH_STEPS)).to_bits() as i32;
-        let index = rounded.saturating_sub(ROUNDER.to_bits() as i32).clamp(0, N_SQUASH as i32 - 1);
-        let probability = u32::from(tables.squash[index as usize]);
+        let weights = &mut state.weights[node];
+        let sum: f32 = weights.iter().zip(&opinions).map(|(w, opinion)| w * opinion).sum();
+        let index = (sum * SQUASH_STEPS + MAX_SUM * SQUASH_STEPS).round_ties_even() as i32;
+        let probability = u32::from(tables.squash[index.clamp(0, N_SQUASH as i32 - 1) as usize]);
 
         let bit = decide(probability);
 
         let wanted = if bit { 1.0 } else { 0.0 };
         let error = wanted - probability as f32 * (1.0 / (1u32 << BINARY_PRECISION_BITS) as f32);
-        let n_learned = usize::from(self.state.n_learned[node]) % N_LEARNING_RATES;
-        let rate = tables.learning_rates[n_learned];
-        self.state.n_learned[node] = (n_learned + 1).min(N_LEARNING_RATES - 1) as u16;
-        simd.store(simd.fma(simd.splat(rate * error), opinions, w), &mut self.state.weights[node]);
-        for c in 0..N_CONTEXTS {
-            count(tables, &mut self.state.cells[c][question.cells[c] % N_CELLS], bit);
+        let n_learned = usize::from(state.n_learned[node]) % N_LEARNING_RATES;
+        let step = tables.learning_rates[n_learned] * error;
+        state.n_learned[node] = (n_learned + 1).min(N_LEARNING_RATES - 1) as u16;
+        for (w, opinion) in weights.iter_mut().zip(&opinions) {
+            *w += step * opinion;
+        }
+        for (cells, &cell) in state.cells.iter_mut().zip(&question.cells) {
+            count(tables, &mut cells[cell % N_CELLS], bit);
         }
         bit
     }
 
+    #[inline(always)]
     pub(super) fn ask_counter(&mut self, cell: usize, decide: impl FnOnce(u32) -> bool) -> bool {
         let cell = &mut self.state.cells[0][cell % N_CELLS];
         let bit = decide((*cell >> 16).clamp(1, 65_535));
@@ -297,8 +313,6 @@ fn count(tables: &Tables, cell: &mut u32, bit: bool) {
 
 #[cfg(test)]
 mod tests {
-    use lmgc_kernels::arch::scalar::Scalar;
-
     use super::*;
 
     #[test]
@@ -319,19 +333,17 @@ mod tests {
         let mut state = MixerState::default();
         let mut mixer = Mixer::new(&tables, &mut state);
         let bits: Vec<bool> = (0..20_000).map(|i| i % 50 == 0).collect();
-        let question = |_| Question { node: 3, densities: [0.0; LANES], cells: [7; N_CONTEXTS] };
+        let question = Question { node: 1, opinions: [0.0; N_GIVEN], cells: [7; N_CONTEXTS] };
         for &bit in &bits {
-            writing.ask(Scalar, &mut mixer, &question(()), bit);
+            writing.ask(&mut mixer, &question, bit);
         }
-        writing.settle(Scalar, &mut mixer);
         let [bytes, _] = writing.finish();
         // The entropy is 0.1414 bits a decision.
         assert!((bytes.len() as f64) < 0.1414 * 20_000.0 / 8.0 * 1.03 + 10.0, "{}", bytes.len());
         let mut reading = Reading { coder: BinaryDecoder::new(&bytes), plain: BitUnpacker::new(&[]) };
-        state.reset();
         let mut mixer = Mixer::new(&tables, &mut state);
         for &bit in &bits {
-            assert_eq!(reading.ask(Scalar, &mut mixer, &question(()), false), bit);
+            assert_eq!(reading.ask(&mut mixer, &question, false), bit);
         }
     }
 }

@@ -7,7 +7,6 @@
 //! the whole and what each part brings.
 
 mod anatomy;
-mod density;
 mod description;
 mod factor;
 mod fit;
@@ -16,6 +15,8 @@ mod linear_algebra;
 mod mixer;
 mod number;
 mod scales;
+mod shape;
+mod value;
 mod view;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -72,7 +73,6 @@ impl Memory {
     fn with_lane<T>(&self, work: impl FnOnce(&Tables, &mut LaneMemory) -> T) -> T {
         let taken = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut memory = taken.unwrap_or_default();
-        memory.mixer.reset();
         let result = work(self.tables.get_or_init(Tables::new), &mut memory);
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
         result
@@ -196,13 +196,13 @@ fn lanes<'a>(matrices: &'a [Matrix<'a>], n_lanes: usize) -> Vec<Vec<(usize, Part
 }
 
 /// The filter of each described matrix.
-fn filters(descriptions: &[Description], cut: &Cut<'_>) -> Vec<Filter> {
+fn filters(kernels: Kernels, descriptions: &[Description], cut: &Cut<'_>) -> Vec<Filter> {
     descriptions
         .par_iter()
         .zip(&cut.pieces)
         .map(|(description, CutPiece { view, .. })| match description {
             Description::Constant(_) | Description::Same => Filter::default(),
-            Description::Matrix { factors, .. } => Filter::new(factors, view.n_coordinates, view.n_samples),
+            Description::Matrix { factors, .. } => Filter::new(kernels, factors, view.n_coordinates, view.n_samples),
         })
         .collect()
 }
@@ -227,9 +227,39 @@ fn matrices<'a>(descriptions: &[Description], filters: &'a [Filter], cut: &'a Cu
 
 /// The numbers of a part, in coding order.
 fn gather(part: &Part<'_>, elements: &[u8], size: usize, values: &mut Vec<u64>) {
+    fn of_size<const N: usize>(part: &Part<'_>, elements: &[u8], values: &mut Vec<u64>) {
+        let (elements, _) = elements.as_chunks::<N>();
+        part.for_each_element(|at| {
+            let mut word = [0; 8];
+            word[..N].copy_from_slice(&elements[at]);
+            values.push(u64::from_le_bytes(word));
+        });
+    }
     values.clear();
     values.reserve(part.n_values());
-    part.for_each_element(|at| values.push(bits_of(&elements[at * size..(at + 1) * size])));
+    match size {
+        2 => of_size::<2>(part, elements, values),
+        4 => of_size::<4>(part, elements, values),
+        _ => of_size::<8>(part, elements, values),
+    }
+}
+
+/// The other way: `packed` are the elements of a part, in coding order.
+fn scatter(part: &Part<'_>, packed: &[u8], size: usize, elements: &mut [u8]) {
+    fn of_size<const N: usize>(part: &Part<'_>, packed: &[u8], elements: &mut [u8]) {
+        let (elements, _) = elements.as_chunks_mut::<N>();
+        let mut values = packed.as_chunks::<N>().0.iter();
+        part.for_each_element(|at| {
+            if let Some(value) = values.next() {
+                elements[at] = *value;
+            }
+        });
+    }
+    match size {
+        2 => of_size::<2>(part, packed, elements),
+        4 => of_size::<4>(part, packed, elements),
+        _ => of_size::<8>(part, packed, elements),
+    }
 }
 
 /// The reference's numbers of a part, if it has any.
@@ -286,7 +316,7 @@ impl Structural {
             descriptions.push(description);
         }
         let side = encoder.finish();
-        let filters = filters(&descriptions, &cut);
+        let filters = filters(self.kernels, &descriptions, &cut);
         let Matrices { matrices, pieces } = matrices(&descriptions, &filters, &cut, format);
         let n_lanes = (cut.n_values() / MIN_LANE_VALUES).clamp(1, MAX_LANES);
         let streams: Vec<[Vec<u8>; 2]> = lanes(&matrices, n_lanes)
@@ -366,7 +396,7 @@ impl Structural {
                 _ => {}
             }
         }
-        let filters = filters(&descriptions, &cut);
+        let filters = filters(self.kernels, &descriptions, &cut);
         let Matrices { matrices, pieces } = matrices(&descriptions, &filters, &cut, format);
         let lanes = lanes(&matrices, n_lanes);
         let decoded: Vec<Vec<Vec<u8>>> = lanes
@@ -404,13 +434,7 @@ impl Structural {
             .collect::<Result<_, Error>>()?;
         let size = format.n_bytes();
         for ((index, part), packed) in lanes.iter().flatten().zip(decoded.iter().flatten()) {
-            let elements = &mut bytes[pieces[*index].place.clone()];
-            let mut values = packed.chunks_exact(size);
-            part.for_each_element(|at| {
-                if let Some(value) = values.next() {
-                    elements[at * size..(at + 1) * size].copy_from_slice(value);
-                }
-            });
+            scatter(part, packed, size, &mut bytes[pieces[*index].place.clone()]);
         }
         Ok(bytes)
     }

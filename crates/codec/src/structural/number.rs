@@ -79,13 +79,20 @@ impl Format {
         octave + self.bias
     }
 
+    /// The mantissa with its leading one, if it has one.
+    #[inline(always)]
+    pub(super) fn significand(&self, bits: u64) -> u64 {
+        let leading = if self.exponent(bits) == 0 { 0 } else { 1 << self.mantissa_bits };
+        self.mantissa(bits) | leading
+    }
+
     /// The octave of the lowest bit that is set; `None` for zeros.
     #[inline(always)]
     pub(super) fn lowest_octave(&self, bits: u64) -> Option<i32> {
-        let (exponent, mantissa) = (self.exponent(bits), self.mantissa(bits));
-        let significand = if exponent == 0 { mantissa } else { mantissa | 1 << self.mantissa_bits };
-        (significand != 0)
-            .then(|| self.octave(exponent) - self.mantissa_bits as i32 + significand.trailing_zeros() as i32)
+        let significand = self.significand(bits);
+        (significand != 0).then(|| {
+            self.octave(self.exponent(bits)) - self.mantissa_bits as i32 + significand.trailing_zeros() as i32
+        })
     }
 
     /// A magnitude as f32: truncated to its precision, 0 or the largest number where it is out of range.
@@ -123,17 +130,11 @@ impl Format {
         let magnitude = self.magnitude(self.exponent(bits), self.mantissa(bits));
         if self.is_negative(bits) { -magnitude } else { magnitude }
     }
-
-    /// Width of the numbers with an exponent that share `level` leading mantissa bits.
-    #[inline(always)]
-    pub(super) fn width(&self, exponent: i32, level: u32) -> f32 {
-        power_of_two((self.octave(exponent) - level as i32).clamp(-149, 127))
-    }
 }
 
 /// 2^n for -149 <= n <= 127.
 #[inline(always)]
-fn power_of_two(n: i32) -> f32 {
+pub(super) fn power_of_two(n: i32) -> f32 {
     if n >= -126 { f32::from_bits(((n + 127) as u32) << 23) } else { f32::from_bits(1 << (n + 149).max(0)) }
 }
 
@@ -160,10 +161,6 @@ mod tests {
         assert_eq!(shifted.number(2f64.powi(-300).to_bits()), 1.0);
         assert_eq!(shifted.number(2f64.powi(-700).to_bits()), 0.0);
         assert_eq!(f32_format.number(u64::from(f32::NAN.to_bits())), 0.0);
-        assert_eq!(
-            [f32_format.width(127, 0), f32_format.width(128, 1), f32_format.width(0, 0)],
-            [1.0, 1.0, f32::MIN_POSITIVE]
-        );
         let lowest = |x: f32| f32_format.lowest_octave(u64::from(x.to_bits()));
         assert_eq!([lowest(1.0), lowest(-1.5), lowest(12.0)], [Some(0), Some(-1), Some(2)]);
         assert_eq!([lowest(1e-45), lowest(3e-45), lowest(-0.0)], [Some(-149), Some(-148), None]);
