@@ -270,13 +270,23 @@ impl FactorCode {
         }
         Ok(Factors { row_scales, column_scales, rank, entries })
     }
+}
 
-    /// Bits that the factors take, about: for the encoder's choice.
-    pub(super) fn cost_bits(factors: &Factors) -> f64 {
-        let mut encoder = Encoder::new();
-        Self::new().encode(&mut encoder, factors);
-        8.0 * encoder.finish().len() as f64
+/// Bits that factors take, about, for the encoder's choice: the entropy of their numbers' lengths, and the bits below the leading ones.
+pub(super) fn estimated_bits(factors: &Factors) -> f64 {
+    fn entropy(numbers: impl Iterator<Item = i32>) -> f64 {
+        let mut counts = [0u32; 32];
+        for x in numbers {
+            counts[(u32::BITS - x.unsigned_abs().leading_zeros()) as usize % 32] += 1;
+        }
+        let log2 = |n: u32| lmgc_kernels::ln_f64(f64::from(n)) / core::f64::consts::LN_2;
+        let n: u32 = counts.iter().sum();
+        let of_len = |(len, &count): (usize, &u32)| f64::from(count) * (log2(n) - log2(count) + len as f64);
+        counts.iter().enumerate().filter(|(_, count)| **count > 0).map(of_len).sum()
     }
+    let steps = |scales: &[i32]| entropy(scales.windows(2).map(|pair| pair[1] - pair[0]));
+    let entries = (0..factors.rank).map(|q| entropy(factors.entries.iter().skip(q).step_by(factors.rank).copied()));
+    steps(&factors.row_scales) + steps(&factors.column_scales) + entries.sum::<f64>()
 }
 
 /// An entry of `u` in steps.

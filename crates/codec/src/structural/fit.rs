@@ -3,8 +3,9 @@
 use lmgc_kernels::{Kernel, Kernels, LANES, Simd, ln_f64, log2 as log2_of_lanes};
 use rayon::prelude::*;
 
-use super::factor::{FactorCode, Factors, Filter, MAX_RANK, add_steps, entry_step, entry_steps, scale, scale_steps};
-use super::linear_algebra::{Strided, Tall, gram, orthonormalise, product, symmetric_eigen};
+use super::factor::{Factors, Filter, MAX_RANK, add_steps, entry_step, entry_steps, estimated_bits, scale, scale_steps};
+use super::linear_algebra::{Grouped, Leading, Precision, covariance, leading_eigen};
+use super::scales::ScaleModel;
 use super::view::View;
 
 /// How hard to search.
@@ -12,7 +13,7 @@ use super::view::View;
 pub(super) struct Effort {
     /// Most factors.
     pub(super) max_rank: usize,
-    /// Rounds of fitting factors and scales in turn.
+    /// Rounds of fitting factors, and the samples' scales to what they leave.
     pub(super) n_rounds: usize,
 }
 
@@ -20,45 +21,61 @@ pub(super) struct Effort {
 const MIN_COORDINATES_FOR_SCALES: usize = 8;
 /// Factors that are looked for at first.
 const FIRST_RANK: usize = 48;
+/// Rounds of orthogonal iteration, from nothing and from what was found before.
+/// Rounds of orthogonal iteration, from nothing and from what was found before.
+const N_ITERATIONS: usize = 4;
+const N_MORE_ITERATIONS: usize = 2;
+/// Least noise of a coordinate, as a part of all coordinates' noise.
+const MIN_NOISE: f64 = 0.25;
 /// Groups of samples that one task filters.
 const GROUPS_A_TASK: usize = 16;
+/// About as many values of a matrix are enough to judge factors by.
+const JUDGED_VALUES: usize = 1 << 18;
 /// Larger deviations than this many are outliers, which must not move an estimate further.
 pub(super) const MAX_DEVIATIONS: f32 = 6.0;
 /// Degrees of freedom of the t distribution by which a fit is judged: outliers are dear, but not without bounds.
 const FREEDOM: f32 = 4.0;
+/// Noise of a smaller standard deviation than this, in units of the whole's, is too small for sums in f32.
+const MIN_SINGLE_NOISE: f64 = 0.001;
+/// White values are within ± this.
+const MAX_WHITE: f32 = 1e9;
 
 fn log2(x: f64) -> f64 {
     ln_f64(x) / core::f64::consts::LN_2
 }
 
 /// The factors of `x`, a finite number for each element, and about what coding with them costs, in bits, but for a constant.
+///
+/// Where few factors make up a matrix, the samples' scales are the factors' own, and dividing by them hides the factors.
+/// So both are tried: samples without scales, and with those of their values; and then, on the better one, scales of what
+/// the factors leave.
 pub(super) fn fit(kernels: Kernels, x: &[f32], view: View, effort: Effort) -> (Factors, f64) {
-    let (row_scales, column_scales) = scales(x, view);
-    let mut factors = Factors { row_scales, column_scales, ..Default::default() };
-    let mut white = Vec::new();
-    let mut best = None;
-    let n_rounds = if view.n_coordinates == 1 { 0 } else { effort.n_rounds };
-    for round in 0..=n_rounds {
-        whiten(x, view, &factors, &mut white);
-        if round > 0 {
-            let Some(found) = factorise(kernels, &white, view, &factors, effort.max_rank) else { break };
-            factors = found;
-            // The rows' scales have taken on the noise's.
-            whiten(x, view, &factors, &mut white);
-        }
-        let fitness = filter_all(kernels, &white, view, &factors);
-        let cost = fitness.cost_bits + FactorCode::cost_bits(&factors);
-        let is_better = best.as_ref().is_none_or(|(best_cost, _)| cost < *best_cost);
-        if is_better {
-            best = Some((cost, factors.clone()));
-        } else if round > 1 {
+    let mut n_present = (vec![0u32; view.n_coordinates], vec![0u32; view.n_samples]);
+    for_each(view, |i, j, at| {
+        n_present.0[i] += u32::from(x[at] != 0.0);
+        n_present.1[j] += u32::from(x[at] != 0.0);
+    });
+    let mut search = Search { kernels, x, view, effort, n_present, white: Grouped::default(), precision: Precision::Single, leading: Leading::default() };
+    let row_scales = roots(x, view, Side::Coordinates, &[]);
+    let column_scales = roots(x, view, Side::Samples, &row_scales);
+    let plain = Factors { row_scales, ..Default::default() };
+    if view.n_coordinates < MIN_COORDINATES_FOR_SCALES {
+        let best = search.best_of([plain], 1);
+        return (best.factors, best.cost_bits);
+    }
+    let row_scales = roots(x, view, Side::Coordinates, &column_scales);
+    let mut best = search.best_of([plain, Factors { row_scales, column_scales, ..Default::default() }], 1);
+    for _ in 0..effort.n_rounds {
+        if best.factors.rank == 0 {
             break;
         }
-        if round > 0 {
-            fitness.rescale(&mut factors);
+        let scales = search.rescaled(&best.factors);
+        match search.fit(&scales, 2) {
+            Some(next) if next.cost_bits < best.cost_bits => best = next,
+            _ => break,
         }
     }
-    best.map_or((factors, f64::INFINITY), |(cost, factors)| (factors, cost))
+    (best.factors, best.cost_bits)
 }
 
 /// Calls `f` with coordinate, sample and element, in memory order.
@@ -78,113 +95,236 @@ fn for_each(view: View, mut f: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// Root mean squares of the rows' and columns' values that are not zero, each without the other's influence.
-fn scales(x: &[f32], view: View) -> (Vec<i32>, Vec<i32>) {
-    let has_columns = view.n_coordinates >= MIN_COORDINATES_FOR_SCALES;
-    let mut rows = vec![1.0f64; view.n_coordinates];
-    let mut columns = vec![1.0f64; view.n_samples];
-    let root = |sums: &[(f64, u32)]| -> Vec<f64> {
-        sums.iter().map(|&(sum, n)| if n == 0 { 1.0 } else { (sum / f64::from(n)).sqrt().max(1e-60) }).collect()
-    };
-    for _ in 0..if has_columns { 2 } else { 1 } {
-        let inverse: Vec<f64> = columns.iter().map(|column| 1.0 / column).collect();
-        let mut sums = vec![(0.0, 0u32); view.n_coordinates];
-        for_each(view, |i, j, at| {
-            if x[at] != 0.0 {
-                let value = f64::from(x[at]) * inverse[j];
-                sums[i].0 += value * value;
-                sums[i].1 += 1;
-            }
-        });
-        rows = root(&sums);
-        if has_columns {
-            let inverse: Vec<f64> = rows.iter().map(|row| 1.0 / row).collect();
-            let mut sums = vec![(0.0, 0u32); view.n_samples];
-            for_each(view, |i, j, at| {
-                if x[at] != 0.0 {
-                    let value = f64::from(x[at]) * inverse[i];
-                    sums[j].0 += value * value;
-                    sums[j].1 += 1;
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Coordinates,
+    Samples,
+}
+
+/// Reciprocals of scales; ones if there are none.
+fn reciprocals(steps: &[i32], n: usize) -> Vec<f32> {
+    if steps.is_empty() { vec![1.0; n] } else { steps.iter().map(|&steps| 1.0 / scale(steps)).collect() }
+}
+
+/// Scales of one side: root mean squares of the values that are not zero, without the `others`' scales.
+fn roots(x: &[f32], view: View, side: Side, others: &[i32]) -> Vec<i32> {
+    let n = if side == Side::Coordinates { view.n_coordinates } else { view.n_samples };
+    let inverse = reciprocals(others, view.n_elements() / n.max(1));
+    let mut sums = vec![(0.0f64, 0u32); n];
+    for_each(view, |i, j, at| {
+        let (to, other) = if side == Side::Coordinates { (i, j) } else { (j, i) };
+        let value = f64::from(x[at]) * f64::from(inverse[other]);
+        sums[to].0 += value * value;
+        sums[to].1 += u32::from(x[at] != 0.0);
+    });
+    let root = |&(sum, n): &(f64, u32)| if n == 0 { 1.0 } else { (sum / f64::from(n)).sqrt().max(1e-60) };
+    sums.iter().map(|sums| scale_steps(root(sums))).collect()
+}
+
+/// A fit and about what coding with it comes to.
+struct Fit {
+    factors: Factors,
+    cost_bits: f64,
+}
+
+/// Factors of a white matrix.
+struct Found {
+    factors: Factors,
+    /// Standard deviation of what they leave, where the whole has 1.
+    noise: f64,
+}
+
+/// What all fits of a matrix share.
+struct Search<'a> {
+    kernels: Kernels,
+    x: &'a [f32],
+    view: View,
+    effort: Effort,
+    /// How many values of a coordinate, and of a sample, are not zero.
+    n_present: (Vec<u32>, Vec<u32>),
+    /// The matrix without its scales.
+    white: Grouped,
+    precision: Precision,
+    /// The directions that were found last: those of other scales are not far.
+    leading: Leading,
+}
+
+impl Search<'_> {
+    /// The best of fits with some scales, with and without factors.
+    fn best_of<const N: usize>(&mut self, scales: [Factors; N], n_rounds: usize) -> Fit {
+        let mut best: Option<Fit> = None;
+        for scales in scales {
+            let with_factors = self.fit(&scales, n_rounds);
+            let without = self.judge(scales.clone(), &scales.row_scales);
+            for fit in [Some(without), with_factors].into_iter().flatten() {
+                if best.as_ref().is_none_or(|best| fit.cost_bits < best.cost_bits) {
+                    best = Some(fit);
                 }
-            });
-            columns = root(&sums);
+            }
+        }
+        best.unwrap_or(Fit { factors: Factors::default(), cost_bits: f64::INFINITY })
+    }
+
+    /// The best factors for these scales, if any pay; the coordinates' scales become those of what the factors leave.
+    fn fit(&mut self, scales: &Factors, n_rounds: usize) -> Option<Fit> {
+        self.whiten(scales);
+        let mut sums = covariance(self.kernels, &self.white, self.precision);
+        let mut noise_steps = vec![0; self.view.n_coordinates];
+        let mut round = 0;
+        loop {
+            let Found { factors, noise } = self.factorise(scales, &sums, &mut noise_steps)?;
+            if self.precision == Precision::Single && noise < MIN_SINGLE_NOISE {
+                self.precision = Precision::Double;
+                sums = covariance(self.kernels, &self.white, self.precision);
+                noise_steps.fill(0);
+                round = 0;
+                continue;
+            }
+            round += 1;
+            if round == n_rounds {
+                return Some(self.judge(factors, &scales.row_scales));
+            }
         }
     }
-    let steps = |scales: &[f64]| scales.iter().map(|&scale| scale_steps(scale)).collect();
-    (steps(&rows), if has_columns { steps(&columns) } else { Vec::new() })
-}
 
-/// `x` without its scales.
-fn whiten(x: &[f32], view: View, factors: &Factors, white: &mut Vec<f32>) {
-    const MAX: f32 = 1e9;
-    let inverse = |steps: &[i32], n| -> Vec<f32> {
-        if steps.is_empty() { vec![1.0; n] } else { steps.iter().map(|&steps| 1.0 / scale(steps)).collect() }
-    };
-    let rows = inverse(&factors.row_scales, view.n_coordinates);
-    let columns = inverse(&factors.column_scales, view.n_samples);
-    white.resize(x.len(), 0.0);
-    for_each(view, |i, j, at| white[at] = (x[at] * rows[i] * columns[j]).clamp(-MAX, MAX));
-}
-
-/// Factors of the whitened matrix by orthogonal iteration from a fixed start (Halko, Martinsson and Tropp, 2011), as many as
-/// pay; `None` if none does.
-fn factorise(kernels: Kernels, white: &[f32], view: View, scaled: &Factors, max_rank: usize) -> Option<Factors> {
-    let cap = max_rank.min(MAX_RANK).min(view.n_coordinates - 1);
-    let energy: f64 = white.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    if cap == 0 || energy <= 0.0 {
-        return None;
+    /// Takes away scales.
+    fn whiten(&mut self, scales: &Factors) {
+        let view = self.view;
+        let rows = reciprocals(&scales.row_scales, view.n_coordinates);
+        let columns = reciprocals(&scales.column_scales, view.n_samples);
+        let memory = core::mem::take(&mut self.white.data);
+        let mut white = Grouped::zeros(view.n_coordinates, view.n_samples.div_ceil(LANES), memory);
+        let n_padded = white.n_padded;
+        for (group, vectors) in white.data.chunks_exact_mut(n_padded.max(1)).enumerate() {
+            let first = group * LANES;
+            let columns = &columns[first..(first + LANES).min(view.n_samples)];
+            for (i, (vector, &row)) in vectors.iter_mut().zip(&rows).enumerate() {
+                for (t, (white, &column)) in vector.iter_mut().zip(columns).enumerate() {
+                    *white = (self.x[view.at(i, first + t)] * row * column).clamp(-MAX_WHITE, MAX_WHITE);
+                }
+            }
+        }
+        self.white = white;
     }
-    let mut n_sought = FIRST_RANK.min(cap);
-    loop {
-        let (directions, deviations) = principal_directions(kernels, white, view, n_sought);
-        let (rank, noise) = best_rank(&deviations[..n_sought], energy, view);
+
+    /// Factors of the white matrix, as many as pay; `None` if none does. `noise_steps`, the scales of the coordinates' noise that
+    /// they are found with, become those of what they leave.
+    ///
+    /// Coordinates whose noise is great count less: factors and the noise's scales are found in turn, as in factor analysis
+    /// (Lawley, 1940), all from the covariance of the coordinates.
+    fn factorise(
+        &mut self,
+        scales: &Factors,
+        covariance: &[f64],
+        noise_steps: &mut [i32],
+    ) -> Option<Found> {
+        let (c, n_samples) = (self.view.n_coordinates, self.view.n_samples as f64);
+        let cap = self.effort.max_rank.min(MAX_RANK).min(c.saturating_sub(1));
+        let inverse: Vec<f64> = noise_steps.iter().map(|&steps| 1.0 / f64::from(scale(steps))).collect();
+        let mut scaled = covariance.to_vec();
+        for (row, a) in scaled.chunks_exact_mut(c).zip(&inverse) {
+            row.iter_mut().zip(&inverse).for_each(|(x, b)| *x *= a * b);
+        }
+        let energy: f64 = (0..c).map(|i| scaled[i * c + i]).sum();
+        if cap == 0 || energy <= 0.0 {
+            return None;
+        }
+        let mut n_sought = self.leading.values.len().max(FIRST_RANK).min(cap);
+        let (deviations, rank, noise) = loop {
+            let is_new = self.leading.values.len() < n_sought;
+            let n_iterations = if is_new { N_ITERATIONS } else { N_MORE_ITERATIONS };
+            self.leading = leading_eigen(self.kernels, &scaled, c, n_sought, n_iterations, &self.leading);
+            let deviations: Vec<f64> = self.leading.values.iter().map(|value| value.max(0.0).sqrt()).collect();
+            let (rank, noise) = best_rank(&deviations[..n_sought], energy, self.view);
+            if rank * 5 <= n_sought * 4 || n_sought == cap {
+                break (deviations, rank, noise);
+            }
+            n_sought = (2 * n_sought).min(cap);
+        };
+        let leading = &self.leading;
         if rank == 0 {
             return None;
         }
-        if rank * 5 > n_sought * 4 && n_sought < cap {
-            n_sought = (2 * n_sought).min(cap);
-            continue;
+        let all_steps = scale_steps(noise);
+        let step = entry_step(self.view.n_samples);
+        let unit = f64::from(scale(all_steps)) * n_samples.sqrt();
+        let n_found = leading.values.len();
+        let mut entries = Vec::with_capacity(c * rank);
+        for i in 0..c {
+            let row = leading.vectors[i * n_found..i * n_found + rank].iter().zip(&deviations);
+            entries.extend(row.map(|(&u, s)| entry_steps(u * s / unit, step)));
         }
-        let noise_steps = scale_steps(noise);
-        let step = entry_step(view.n_samples);
-        let unit = f64::from(scale(noise_steps)) * (view.n_samples as f64).sqrt();
-        let mut entries = Vec::with_capacity(view.n_coordinates * rank);
-        for i in 0..view.n_coordinates {
-            let row = directions.row(i)[..rank].iter().zip(&deviations);
-            entries.extend(row.map(|(&u, s)| entry_steps(f64::from(u) * s / unit, step)));
+        let row_scales = scales.row_scales.iter().zip(noise_steps.iter());
+        let row_scales = row_scales.map(|(&steps, &noise)| add_steps(steps, add_steps(noise, all_steps))).collect();
+        let factors = Factors { row_scales, column_scales: scales.column_scales.clone(), rank, entries };
+
+        // Half of the way, and never to nothing: what factors leave of a coordinate is found too small where they fit it best.
+        let floor = MIN_NOISE * noise;
+        for (i, steps) in noise_steps.iter_mut().enumerate() {
+            let row = &leading.vectors[i * n_found..i * n_found + rank];
+            let common: f64 = row.iter().zip(&leading.values).map(|(u, value)| u * u * value).sum();
+            if scaled[i * c + i] > 0.0 {
+                let left = ((scaled[i * c + i] - common) / n_samples).max(floor * floor).sqrt();
+                *steps = add_steps(*steps, scale_steps((left * noise).sqrt()));
+            }
         }
-        let row_scales = scaled.row_scales.iter().map(|&steps| add_steps(steps, noise_steps)).collect();
-        return Some(Factors { row_scales, column_scales: scaled.column_scales.clone(), rank, entries });
+        Some(Found { factors, noise })
+    }
+
+    /// What coding with factors comes to, by a part of a large matrix; it is white but for `row_scales`.
+    fn judge(&self, factors: Factors, row_scales: &[i32]) -> Fit {
+        let view = self.view;
+        let filter = Filter::new(self.kernels, &factors, view.n_coordinates, view.n_samples);
+        let n_tasks = view.n_samples.div_ceil(LANES * GROUPS_A_TASK);
+        let step = (view.n_elements() / JUDGED_VALUES).clamp(1, n_tasks.max(1));
+        let sums = self.run(&filter, &factors, row_scales, step);
+        let n_judged: usize = sums.iter().map(|sums| sums.columns.len()).sum();
+        let bits: f64 = sums.iter().map(|sums| sums.bits).sum();
+        let mut cost_bits = estimated_bits(&factors) + bits * view.n_samples as f64 / n_judged.max(1) as f64;
+        for ((&steps, &deviation), &n) in factors.row_scales.iter().zip(&filter.deviations).zip(&self.n_present.0) {
+            cost_bits += (f64::from(steps) / 4.0 + log2(f64::from(deviation))) * f64::from(n);
+        }
+        let pairs = factors.column_scales.iter().zip(&self.n_present.1);
+        cost_bits += pairs.map(|(&steps, &n)| f64::from(steps) / 4.0 * f64::from(n)).sum::<f64>();
+        Fit { factors, cost_bits }
+    }
+
+    /// Scales where the samples' deviations from what factors say are 1, without the factors.
+    fn rescaled(&mut self, factors: &Factors) -> Factors {
+        self.whiten(factors);
+        let filter = Filter::new(self.kernels, factors, self.view.n_coordinates, self.view.n_samples);
+        let mut column_scales = factors.column_scales.clone();
+        column_scales.resize(self.view.n_samples, 0);
+        let sums = self.run(&filter, factors, &factors.row_scales, 1);
+        for (steps, &(sum, n)) in column_scales.iter_mut().zip(sums.iter().flat_map(|sums| &sums.columns)) {
+            let mean = (sum + 1.0) / (f64::from(n) + 1.0);
+            *steps = add_steps(*steps, if n == 0 { 0 } else { scale_steps(mean.sqrt().max(1e-3)) });
+        }
+        Factors { row_scales: factors.row_scales.clone(), column_scales, ..Default::default() }
+    }
+
+    /// Filters every `step`th run of groups.
+    fn run(&self, filter: &Filter, factors: &Factors, row_scales: &[i32], step: usize) -> Vec<Sums> {
+        let pairs = row_scales.iter().zip(&factors.row_scales);
+        let units: Vec<f32> = pairs.map(|(&before, &now)| scale(add_steps(before, -now))).collect();
+        let n_groups = self.view.n_samples.div_ceil(LANES);
+        (0..n_groups.div_ceil(GROUPS_A_TASK * step))
+            .into_par_iter()
+            .map(|task| {
+                let first = task * step * GROUPS_A_TASK;
+                let groups = first..(first + GROUPS_A_TASK).min(n_groups);
+                self.kernels.run(FilterGroups { white: &self.white, units: &units, view: self.view, filter, groups })
+            })
+            .collect()
     }
 }
 
-/// Left singular vectors, as columns, and singular values, descending.
-fn principal_directions(kernels: Kernels, white: &[f32], view: View, n: usize) -> (Tall, Vec<f64>) {
-    const N_ITERATIONS: usize = 2;
-    let forward = Strided { data: white, row: view.coordinate_stride, col: view.sample_stride };
-    let back = Strided { data: white, row: view.sample_stride, col: view.coordinate_stride };
-    let mut start = Tall::zeros(view.n_samples, n.div_ceil(LANES));
-    // Knuth's MMIX generator; uniform in [-1, 1).
-    let mut state = 1u64;
-    for value in start.data.as_flattened_mut() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        *value = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
-    }
-    let mut basis = orthonormalise(kernels, product(kernels, forward, view.n_coordinates, &start));
-    for _ in 1..N_ITERATIONS {
-        let images = orthonormalise(kernels, product(kernels, back, view.n_samples, &basis));
-        basis = orthonormalise(kernels, product(kernels, forward, view.n_coordinates, &images));
-    }
-    let images = product(kernels, back, view.n_samples, &basis);
-    let k = basis.n_cols();
-    let (values, vectors) = symmetric_eigen(gram(kernels, &images), k);
-    let mut rotation = Tall::zeros(k, basis.n_vectors);
-    for (to, &from) in rotation.data.as_flattened_mut().iter_mut().zip(&vectors) {
-        *to = from as f32;
-    }
-    let flat = Strided { data: basis.data.as_flattened(), row: k, col: 1 };
-    let directions = product(kernels, flat, view.n_coordinates, &rotation);
-    (directions, values.iter().map(|value| value.max(0.0).sqrt()).collect())
+/// What some groups come to.
+struct Sums {
+    /// In units of the scales.
+    bits: f64,
+    /// Sums of the samples' influences, which are 1 on average where the scales are right, and their number.
+    columns: Vec<(f64, u32)>,
 }
 
 /// How many factors pay, and the standard deviation of what they leave.
@@ -217,105 +357,63 @@ fn best_rank(singular_values: &[f64], energy: f64, view: View) -> (usize, f64) {
     (best.1, best.2.sqrt())
 }
 
-/// What coding with some factors would come to.
-struct Fitness {
-    cost_bits: f64,
-    /// Sums of the deviations' influences, which are 1 on average where the scales are right, and their number, by coordinate and
-    /// by sample.
-    rows: Vec<(f64, u32)>,
-    columns: Vec<(f64, u32)>,
-}
-
-impl Fitness {
-    /// Moves the scales to where the deviations are 1.
-    fn rescale(&self, factors: &mut Factors) {
-        let correction = |&(sum, n): &(f64, u32)| {
-            let mean = (sum + 1.0) / (f64::from(n) + 1.0);
-            if n == 0 { 0 } else { scale_steps(mean.sqrt().max(1e-3)) }
-        };
-        for (steps, sums) in factors.row_scales.iter_mut().zip(&self.rows) {
-            *steps = add_steps(*steps, correction(sums));
-        }
-        for (steps, sums) in factors.column_scales.iter_mut().zip(&self.columns) {
-            *steps = add_steps(*steps, correction(sums));
-        }
-    }
-}
-
-fn filter_all(kernels: Kernels, white: &[f32], view: View, factors: &Factors) -> Fitness {
-    let filter = Filter::new(kernels, factors, view.n_coordinates, view.n_samples);
-    let n_groups = view.n_samples.div_ceil(LANES);
-    let tasks: Vec<Fitness> = (0..n_groups.div_ceil(GROUPS_A_TASK))
-        .into_par_iter()
-        .map(|task| {
-            let groups = task * GROUPS_A_TASK..((task + 1) * GROUPS_A_TASK).min(n_groups);
-            kernels.run(FilterGroups { white, view, filter: &filter, groups })
-        })
-        .collect();
-    let mut all = Fitness { cost_bits: 0.0, rows: vec![(0.0, 0); view.n_coordinates], columns: Vec::new() };
-    for task in tasks {
-        all.cost_bits += task.cost_bits;
-        for (sums, more) in all.rows.iter_mut().zip(task.rows) {
-            *sums = (sums.0 + more.0, sums.1 + more.1);
-        }
-        all.columns.extend(task.columns);
-    }
-    let bits_of = |steps: &[i32], sums: &[(f64, u32)]| -> f64 {
-        steps.iter().zip(sums).map(|(&steps, &(_, n))| f64::from(steps) / 4.0 * f64::from(n)).sum()
-    };
-    all.cost_bits += bits_of(&factors.row_scales, &all.rows) + bits_of(&factors.column_scales, &all.columns);
-    for (deviation, &(_, n)) in filter.deviations.iter().zip(&all.rows) {
-        all.cost_bits += log2(f64::from(*deviation)) * f64::from(n);
-    }
-    all
-}
-
 struct FilterGroups<'a> {
-    white: &'a [f32],
+    white: &'a Grouped,
+    /// What the white rows count for in units of the filter's.
+    units: &'a [f32],
     view: View,
     filter: &'a Filter,
     groups: std::ops::Range<usize>,
 }
 
 impl Kernel for FilterGroups<'_> {
-    type Output = Fitness;
+    type Output = Sums;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Fitness {
-        let Self { white, view, filter, groups } = self;
-        let mut rows = vec![(0.0f64, 0u32); view.n_coordinates];
+    fn run<S: Simd>(self, simd: S) -> Sums {
+        let Self { white, units, view, filter, groups } = self;
         let mut columns = Vec::new();
         let mut estimates = vec![[0.0; LANES]; filter.rank];
+        let mut scale_model = ScaleModel::new(view.n_coordinates);
         let mut cost_bits = 0.0;
+        let floor = simd.splat(1e-30);
         for group in groups {
-            let first = group * LANES;
-            let n = LANES.min(view.n_samples - first);
+            let n = LANES.min(view.n_samples - group * LANES);
             estimates.fill([0.0; LANES]);
+            scale_model.next_group();
             // By sample, over its coordinates: influences, counts and costs.
             let mut sums = [simd.zero(); 3];
-            for i in 0..view.n_coordinates {
-                let (mut x, mut present) = ([0.0; LANES], [0.0; LANES]);
-                for t in 0..n {
-                    x[t] = white[view.at(i, first + t)];
-                    present[t] = if x[t] == 0.0 { 0.0 } else { 1.0 };
-                }
+            for (i, vector) in white.group(group)[..view.n_coordinates].iter().enumerate() {
+                let x = simd.mul(simd.load(vector), simd.splat(units[i]));
                 let mean = predict(simd, filter, i, &estimates);
-                let innovation = simd.sub(simd.load(&x), mean);
+                let innovation = simd.sub(x, mean);
                 correct(simd, filter, i, innovation, &mut estimates);
                 let deviations = simd.mul(innovation, simd.splat(1.0 / filter.deviations[i]));
-                let squares = simd.mul(deviations, deviations);
+                let scales = scale_model.predict(simd, i, None);
+                let mut stored = [0.0; LANES];
+                simd.store(deviations, &mut stored);
+                scale_model.learn(simd, i, n, &stored, vector, &scales);
+                let mut present = [0.0; LANES];
+                for t in 0..n {
+                    present[t] = if vector[t] == 0.0 { 0.0 } else { 1.0 };
+                }
                 let present = simd.load(&present);
+                let squares = simd.mul(deviations, deviations);
                 let weight = simd.div(simd.splat(FREEDOM + 1.0), simd.add(squares, simd.splat(FREEDOM)));
                 let influence = simd.mul(simd.mul(squares, weight), present);
-                let ratio = simd.fma(squares, simd.splat(1.0 / FREEDOM), simd.splat(1.0));
-                let cost = log2_of_lanes(simd, ratio);
+                let modelled = simd.load(&scales.deviations);
+                let relative = simd.div(deviations, modelled);
+                let ratio = simd.fma(simd.mul(relative, relative), simd.splat(1.0 / FREEDOM), simd.splat(1.0));
+                let cost = simd.fma(
+                    log2_of_lanes(simd, ratio),
+                    simd.splat(0.5 * (FREEDOM + 1.0)),
+                    log2_of_lanes(simd, simd.max(modelled, floor)),
+                );
                 for (sum, more) in sums.iter_mut().zip([influence, present, simd.mul(cost, present)]) {
                     *sum = simd.add(*sum, more);
                 }
-                rows[i].0 += f64::from(simd.sum_lanes(influence));
-                rows[i].1 += simd.sum_lanes(present) as u32;
             }
-            cost_bits += f64::from(simd.sum_lanes(sums[2])) * f64::from(0.5 * (FREEDOM + 1.0));
+            cost_bits += f64::from(simd.sum_lanes(sums[2]));
             let (mut influences, mut counts) = ([0.0; LANES], [0.0; LANES]);
             simd.store(sums[0], &mut influences);
             simd.store(sums[1], &mut counts);
@@ -323,7 +421,7 @@ impl Kernel for FilterGroups<'_> {
                 columns.push((f64::from(influences[t]), counts[t] as u32));
             }
         }
-        Fitness { cost_bits, rows, columns }
+        Sums { bits: cost_bits, columns }
     }
 }
 

@@ -106,12 +106,14 @@ impl Structural {
     }
 
     fn effort(&self) -> Effort {
-        let n_rounds = match self.level.get() {
-            ..=6 => 1,
-            7..=8 => 2,
-            _ => 3,
+        let (max_rank, n_rounds) = match self.level.get() {
+            ..=3 => (64, 1),
+            4 => (128, 1),
+            5..=6 => (256, 1),
+            7 => (384, 2),
+            8 => (512, 3),
+            _ => (512, 5),
         };
-        let max_rank = [16, 32, 48, 64, 128, 192, 256, 384, 512][usize::from(self.level.get()) - 1];
         Effort { max_rank, n_rounds }
     }
 }

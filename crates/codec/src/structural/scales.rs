@@ -18,9 +18,11 @@ pub(super) struct Scales {
 /// Inputs of the model: log2 of the coordinate's average deviation, the sample's, that of the coordinate before, and the
 /// reference's magnitude.
 const N_INPUTS: usize = 4;
-/// Averages move by these parts for each value.
+/// Averages move by these parts for each value; the samples' first by equal parts of all.
 const ROW_RATE: f32 = 0.03;
-const COLUMN_RATE: f32 = 0.1;
+const COLUMN_RATE: f32 = 0.02;
+/// Samples' averages begin as if there had been so many values.
+const COLUMN_COUNT: f32 = 8.0;
 const ZERO_RATE: f32 = 0.06;
 /// Zeros are not taken to be rarer, or other values.
 const MIN_RATE: f32 = 0.002;
@@ -141,7 +143,7 @@ impl ScaleModel {
             let before = simd.load(average);
             simd.store(simd.fma(simd.sub(x, before), rate, before), average);
         };
-        let column_rate = simd.mul(counted, simd.splat(COLUMN_RATE));
+        let column_rate = simd.mul(counted, simd.splat((1.0 / (i as f32 + COLUMN_COUNT)).max(COLUMN_RATE)));
         move_to(&mut self.column_deviations, deviations, column_rate);
         move_to(&mut self.column_zeros, simd.load(&zeros), simd.splat(ZERO_RATE));
         simd.store(deviations, &mut self.above);
