@@ -33,8 +33,12 @@ const GROUPS_A_TASK: usize = 16;
 const JUDGED_VALUES: usize = 1 << 18;
 /// Larger deviations than this many are outliers, which must not move an estimate further.
 pub(super) const MAX_DEVIATIONS: f32 = 6.0;
-/// Degrees of freedom of the t distribution by which a fit is judged: outliers are dear, but not without bounds.
+/// Degrees of freedom of the t distribution that says how much a deviation tells of a sample's scale: outliers less.
 const FREEDOM: f32 = 4.0;
+/// A fit is judged by the entropy of deviations within ± this, in bins; beyond, a doubling costs a bit.
+const MAX_JUDGED: f32 = 8.0;
+const BINS_PER_DEVIATION: f32 = 8.0;
+const N_JUDGED_BINS: usize = (2.0 * MAX_JUDGED * BINS_PER_DEVIATION) as usize;
 /// Noise of a smaller standard deviation than this, in units of the whole's, is too small for sums in f32.
 const MIN_SINGLE_NOISE: f64 = 0.001;
 /// White values are within ± this.
@@ -60,17 +64,17 @@ pub(super) fn fit(kernels: Kernels, x: &[f32], view: View, effort: Effort) -> (F
     let column_scales = roots(x, view, Side::Samples, &row_scales);
     let plain = Factors { row_scales, ..Default::default() };
     if view.n_coordinates < MIN_COORDINATES_FOR_SCALES {
-        let best = search.best_of([plain], 1);
+        let best = search.best_of([plain]);
         return (best.factors, best.cost_bits);
     }
     let row_scales = roots(x, view, Side::Coordinates, &column_scales);
-    let mut best = search.best_of([plain, Factors { row_scales, column_scales, ..Default::default() }], 1);
+    let mut best = search.best_of([plain, Factors { row_scales, column_scales, ..Default::default() }]);
     for _ in 0..effort.n_rounds {
         if best.factors.rank == 0 {
             break;
         }
         let scales = search.rescaled(&best.factors);
-        match search.fit(&scales, 2) {
+        match search.fit(&scales, effort.max_rank, 2) {
             Some(next) if next.cost_bits < best.cost_bits => best = next,
             _ => break,
         }
@@ -151,10 +155,11 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The best of fits with some scales, with and without factors.
-    fn best_of<const N: usize>(&mut self, scales: [Factors; N], n_rounds: usize) -> Fit {
+    fn best_of<const N: usize>(&mut self, scales: [Factors; N]) -> Fit {
         let mut best: Option<Fit> = None;
         for scales in scales {
-            let with_factors = self.fit(&scales, n_rounds);
+            // Half of the factors say which scales are better, in less than half of the time.
+            let with_factors = self.fit(&scales, self.effort.max_rank.div_ceil(2), 1);
             let without = self.judge(scales.clone(), &scales.row_scales);
             for fit in [Some(without), with_factors].into_iter().flatten() {
                 if best.as_ref().is_none_or(|best| fit.cost_bits < best.cost_bits) {
@@ -166,13 +171,13 @@ impl Search<'_> {
     }
 
     /// The best factors for these scales, if any pay; the coordinates' scales become those of what the factors leave.
-    fn fit(&mut self, scales: &Factors, n_rounds: usize) -> Option<Fit> {
+    fn fit(&mut self, scales: &Factors, max_rank: usize, n_rounds: usize) -> Option<Fit> {
         self.whiten(scales);
         let mut sums = covariance(self.kernels, &self.white, self.precision);
         let mut noise_steps = vec![0; self.view.n_coordinates];
         let mut round = 0;
         loop {
-            let Found { factors, noise } = self.factorise(scales, &sums, &mut noise_steps)?;
+            let Found { factors, noise } = self.factorise(scales, &sums, max_rank, &mut noise_steps)?;
             if self.precision == Precision::Single && noise < MIN_SINGLE_NOISE {
                 self.precision = Precision::Double;
                 sums = covariance(self.kernels, &self.white, self.precision);
@@ -216,10 +221,11 @@ impl Search<'_> {
         &mut self,
         scales: &Factors,
         covariance: &[f64],
+        max_rank: usize,
         noise_steps: &mut [i32],
     ) -> Option<Found> {
         let (c, n_samples) = (self.view.n_coordinates, self.view.n_samples as f64);
-        let cap = self.effort.max_rank.min(MAX_RANK).min(c.saturating_sub(1));
+        let cap = max_rank.min(MAX_RANK).min(c.saturating_sub(1));
         let inverse: Vec<f64> = noise_steps.iter().map(|&steps| 1.0 / f64::from(scale(steps))).collect();
         let mut scaled = covariance.to_vec();
         for (row, a) in scaled.chunks_exact_mut(c).zip(&inverse) {
@@ -239,7 +245,7 @@ impl Search<'_> {
             if rank * 5 <= n_sought * 4 || n_sought == cap {
                 break (deviations, rank, noise);
             }
-            n_sought = (2 * n_sought).min(cap);
+            n_sought = (4 * n_sought).min(cap);
         };
         let leading = &self.leading;
         if rank == 0 {
@@ -279,7 +285,11 @@ impl Search<'_> {
         let step = (view.n_elements() / JUDGED_VALUES).clamp(1, n_tasks.max(1));
         let sums = self.run(&filter, &factors, row_scales, step);
         let n_judged: usize = sums.iter().map(|sums| sums.columns.len()).sum();
-        let bits: f64 = sums.iter().map(|sums| sums.bits).sum();
+        let mut counts = [0u32; N_JUDGED_BINS];
+        for sums in &sums {
+            counts.iter_mut().zip(&sums.deviations_in).for_each(|(to, n)| *to += n);
+        }
+        let bits = sums.iter().map(|sums| sums.bits).sum::<f64>() + entropy_bits(&counts);
         let mut cost_bits = estimated_bits(&factors) + bits * view.n_samples as f64 / n_judged.max(1) as f64;
         for ((&steps, &deviation), &n) in factors.row_scales.iter().zip(&filter.deviations).zip(&self.n_present.0) {
             cost_bits += (f64::from(steps) / 4.0 + log2(f64::from(deviation))) * f64::from(n);
@@ -319,10 +329,24 @@ impl Search<'_> {
     }
 }
 
+/// The entropy of so many values in bins.
+fn entropy_bits(counts: &[u32]) -> f64 {
+    let n: u32 = counts.iter().sum();
+    let bits = |&count: &u32| if count == 0 { 0.0 } else { f64::from(count) * log2(f64::from(n) / f64::from(count)) };
+    counts.iter().map(bits).sum()
+}
+
+#[inline(always)]
+fn abs<S: Simd>(simd: S, x: S::F) -> S::F {
+    simd.max(x, simd.sub(simd.zero(), x))
+}
+
 /// What some groups come to.
 struct Sums {
-    /// In units of the scales.
+    /// The scales' part of the cost.
     bits: f64,
+    /// Values that are not zero by their deviations.
+    deviations_in: [u32; N_JUDGED_BINS],
     /// Sums of the samples' influences, which are 1 on average where the scales are right, and their number.
     columns: Vec<(f64, u32)>,
 }
@@ -376,6 +400,7 @@ impl Kernel for FilterGroups<'_> {
         let mut estimates = vec![[0.0; LANES]; filter.rank];
         let mut scale_model = ScaleModel::new(view.n_coordinates);
         let mut cost_bits = 0.0;
+        let mut deviations_in = [0; N_JUDGED_BINS];
         let floor = simd.splat(1e-30);
         for group in groups {
             let n = LANES.min(view.n_samples - group * LANES);
@@ -403,14 +428,18 @@ impl Kernel for FilterGroups<'_> {
                 let influence = simd.mul(simd.mul(squares, weight), present);
                 let modelled = simd.load(&scales.deviations);
                 let relative = simd.div(deviations, modelled);
-                let ratio = simd.fma(simd.mul(relative, relative), simd.splat(1.0 / FREEDOM), simd.splat(1.0));
-                let cost = simd.fma(
-                    log2_of_lanes(simd, ratio),
-                    simd.splat(0.5 * (FREEDOM + 1.0)),
+                let far = simd.mul(abs(simd, relative), simd.splat(1.0 / MAX_JUDGED));
+                let cost = simd.add(
+                    log2_of_lanes(simd, simd.max(far, simd.splat(1.0))),
                     log2_of_lanes(simd, simd.max(modelled, floor)),
                 );
                 for (sum, more) in sums.iter_mut().zip([influence, present, simd.mul(cost, present)]) {
                     *sum = simd.add(*sum, more);
+                }
+                simd.store(relative, &mut stored);
+                for t in 0..n {
+                    let bin = (stored[t] + MAX_JUDGED) * BINS_PER_DEVIATION;
+                    deviations_in[bin.clamp(0.0, N_JUDGED_BINS as f32 - 1.0) as usize] += u32::from(vector[t] != 0.0);
                 }
             }
             cost_bits += f64::from(simd.sum_lanes(sums[2]));
@@ -421,7 +450,7 @@ impl Kernel for FilterGroups<'_> {
                 columns.push((f64::from(influences[t]), counts[t] as u32));
             }
         }
-        Sums { bits: cost_bits, columns }
+        Sums { bits: cost_bits, columns, deviations_in }
     }
 }
 

@@ -199,12 +199,30 @@ struct Strided<'a> {
 /// Columns of a tile. Matrices that tall ones are multiplied by have a multiple of it.
 const WIDTH: usize = LANES;
 
-/// `a` times `b`, of `n_rows` rows; `b` has `n_cols` columns, by rows. Products are added in ascending order of the inner index.
-fn product(kernels: Kernels, a: Strided<'_>, n_rows: usize, b: &[f64], n_cols: usize) -> Vec<f64> {
+/// What of a product is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    All,
+    /// The product is symmetric: its upper triangle is computed, and mirrored.
+    Symmetric,
+    /// The second matrix is upper triangular: the inner index ends at its diagonal.
+    Triangular,
+}
+
+/// `a` times `b`, of `n_rows` rows; `b` has `n_cols` columns, by rows. Products are added in ascending order of the inner
+/// index.
+fn product(kernels: Kernels, a: Strided<'_>, n_rows: usize, b: &[f64], n_cols: usize, part: Part) -> Vec<f64> {
     let mut all = vec![0.0; n_rows * n_cols];
     all.par_chunks_mut((ROWS_A_TASK * n_cols).max(1)).enumerate().for_each(|(task, out)| {
-        kernels.run(Rows { a, first: task * ROWS_A_TASK, b, n_cols, out });
+        kernels.run(Rows { a, first: task * ROWS_A_TASK, b, n_cols, part, out });
     });
+    if part == Part::Symmetric {
+        for i in 0..n_rows {
+            for j in 0..i {
+                all[i * n_cols + j] = all[j * n_cols + i];
+            }
+        }
+    }
     all
 }
 
@@ -213,6 +231,7 @@ struct Rows<'a> {
     first: usize,
     b: &'a [f64],
     n_cols: usize,
+    part: Part,
     out: &'a mut [f64],
 }
 
@@ -221,7 +240,7 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Self { a, first, b, n_cols, out } = self;
+        let Self { a, first, b, n_cols, part, out } = self;
         let n_rows = out.len() / n_cols.max(1);
         for i in (0..n_rows).step_by(TILE) {
             // The last rows come again where there are fewer.
@@ -229,7 +248,9 @@ impl Kernel for Rows<'_> {
             for r in 0..TILE {
                 starts[r] = (first + (i + r).min(n_rows - 1)) * a.row;
             }
-            for t in (0..n_cols).step_by(WIDTH) {
+            let begin = if part == Part::Symmetric { (first + i) / WIDTH * WIDTH } else { 0 };
+            for t in (begin..n_cols).step_by(WIDTH) {
+                let b = if part == Part::Triangular { &b[..(t + WIDTH) * n_cols] } else { b };
                 let mut sums = [[0.0f64; WIDTH]; TILE];
                 for (p, row) in b.chunks_exact(n_cols).enumerate() {
                     let row = &row[t..t + WIDTH];
@@ -322,9 +343,9 @@ impl Kernel for RoundedRows<'_> {
 /// Makes the `k` columns of `m` orthonormal, by the Cholesky factor of their Gram matrix. A column that depends on those before it
 /// becomes zero.
 fn orthonormalise(kernels: Kernels, m: &[f64], n_rows: usize, k: usize) -> Vec<f64> {
-    let gram = product(kernels, Strided { data: m, row: 1, col: k }, k, m, k);
+    let gram = product(kernels, Strided { data: m, row: 1, col: k }, k, m, k, Part::Symmetric);
     let inverse = kernels.run(InverseFactor { gram: &gram, k });
-    product(kernels, Strided { data: m, row: k, col: 1 }, n_rows, &inverse, k)
+    product(kernels, Strided { data: m, row: k, col: 1 }, n_rows, &inverse, k, Part::Triangular)
 }
 
 /// The inverse of a Gram matrix's upper Cholesky factor, by rows.
@@ -435,7 +456,7 @@ pub(super) fn leading_eigen(
     for round in 0..n_rounds {
         let images = match &rounded {
             Some(rounded) => rounded_product(kernels, rounded, c, &basis, k),
-            None => product(kernels, by_rows, c, &basis, k),
+            None => product(kernels, by_rows, c, &basis, k, Part::All),
         };
         basis = orthonormalise(kernels, &images, c, k);
         let lost: Vec<usize> = (0..k).filter(|&q| (0..c).all(|i| basis[i * k + q] == 0.0)).collect();
@@ -459,10 +480,10 @@ pub(super) fn leading_eigen(
 
 /// The eigenvectors of a matrix within the span of `k` orthonormal columns.
 fn ritz(kernels: Kernels, a: Strided<'_>, c: usize, basis: &[f64], k: usize) -> Leading {
-    let images = product(kernels, a, c, basis, k);
-    let inner = product(kernels, Strided { data: basis, row: 1, col: k }, k, &images, k);
+    let images = product(kernels, a, c, basis, k, Part::All);
+    let inner = product(kernels, Strided { data: basis, row: 1, col: k }, k, &images, k, Part::Symmetric);
     let (values, rotation) = kernels.run(SymmetricEigen { a: &inner, k });
-    let vectors = product(kernels, Strided { data: basis, row: k, col: 1 }, c, &rotation, k);
+    let vectors = product(kernels, Strided { data: basis, row: k, col: 1 }, c, &rotation, k, Part::All);
     Leading { values, vectors }
 }
 
@@ -678,13 +699,13 @@ mod tests {
         let (a, b) = (wide_noise(n_rows * n_inner, 1), wide_noise(n_inner * n_cols, 2));
         let transposed: Vec<f64> = (0..n_inner * n_rows).map(|at| a[at % n_rows * n_inner + at / n_rows]).collect();
         let by_rows = Strided { data: &a, row: n_inner, col: 1 };
-        let expected = product(Kernels::detect(), by_rows, n_rows, &b, n_cols);
+        let expected = product(Kernels::detect(), by_rows, n_rows, &b, n_cols, Part::All);
         let exact: f64 = (0..n_inner).map(|p| a[5 * n_inner + p] * b[p * n_cols + 9]).sum();
         assert!((expected[5 * n_cols + 9] - exact).abs() < 1e-12);
         for kernels in Kernels::available() {
             let by_columns = Strided { data: &transposed, row: 1, col: n_rows };
             for a in [by_rows, by_columns] {
-                assert_eq!(product(kernels, a, n_rows, &b, n_cols), expected, "{:?}", kernels.isa());
+                assert_eq!(product(kernels, a, n_rows, &b, n_cols, Part::All), expected, "{:?}", kernels.isa());
             }
         }
     }

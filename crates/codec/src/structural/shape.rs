@@ -1,11 +1,12 @@
 //! How deviations from the predictions are distributed: a cumulative distribution, counted as values are coded.
 //!
 //! It starts as a normal distribution with heavier tails. What it says is a table of whole numbers, built from time to
-//! time from counts in bins of a quarter of a standard deviation, so that an interval costs two look-ups.
+//! time from counts, so that an interval costs two look-ups. The counts are of bins of a quarter of a standard deviation, or of a
+//! sixteenth, whichever would have coded the values so far in fewer bits: sparse gradients have sharp edges.
 
 use lmgc_coder::INTERVAL_PRECISION_BITS;
 use lmgc_kernels::arch::scalar::Scalar;
-use lmgc_kernels::{LANES, Simd};
+use lmgc_kernels::{LANES, Simd, ln_f64};
 
 use super::scales::exp2;
 
@@ -18,8 +19,10 @@ pub(super) const N_STEPS: i32 = 2 * MAX_DEVIATIONS * STEPS_PER_DEVIATION;
 const N: usize = N_STEPS as usize;
 /// Every so many steps have a probability of at least 2^-18. An interval that is to be coded is longer.
 const STEPS_PER_FLOOR: usize = 3;
-const BIN_STEPS: usize = 16;
-const N_BINS: usize = N / BIN_STEPS;
+/// Steps of a bin, fine or coarse.
+const FINE_STEPS: usize = 4;
+const COARSE_STEPS: usize = 16;
+const N_BINS: usize = N / FINE_STEPS;
 /// The sum of all probabilities.
 pub(super) const TOTAL: u32 = 1 << INTERVAL_PRECISION_BITS;
 /// Entries of the guide from probabilities to steps.
@@ -29,6 +32,8 @@ const GUIDE_SHIFT: u32 = INTERVAL_PRECISION_BITS - GUIDE_BITS;
 const PRIOR_COUNT: f32 = 100.0;
 /// The part of the first distribution with tails twice as wide.
 const WIDE_PART: f32 = 0.06;
+/// What the first distribution gives to a step at least.
+const LEAST_STEP: f32 = 1e-6;
 /// The first escapes, as a part and as what it counts for.
 const PRIOR_ESCAPES: f32 = 0.02;
 const MIN_ESCAPES: f32 = 0.0001;
@@ -41,9 +46,8 @@ const MAX_COUNT: u32 = 1 << 16;
 
 /// The distribution before any value.
 pub(super) struct Prior {
-    /// Of each step; their sum is 1.
+    /// Of each step; their sum is 1, about.
     steps: Box<[f32; N]>,
-    bins: [f32; N_BINS],
 }
 
 impl Prior {
@@ -61,12 +65,8 @@ impl Prior {
             *step = (1.0 - WIDE_PART) * density(z) + WIDE_PART * 0.5 * density(0.5 * z);
         }
         let sum: f32 = steps.iter().sum();
-        steps.iter_mut().for_each(|step| *step /= sum);
-        let mut bins = [0.0; N_BINS];
-        for (bin, steps) in bins.iter_mut().zip(steps.chunks_exact(BIN_STEPS)) {
-            *bin = steps.iter().sum();
-        }
-        Self { steps, bins }
+        steps.iter_mut().for_each(|step| *step = (*step / sum).max(LEAST_STEP));
+        Self { steps }
     }
 }
 
@@ -80,6 +80,12 @@ pub(super) struct Shape {
     n_escapes: u32,
     n_counted: u32,
     next: u32,
+    /// The counts when the table was built, and what fine and coarse bins said then, a part of 1 each.
+    counts_before: [u32; N_BINS],
+    fine: [f32; N_BINS],
+    coarse: [f32; N_BINS],
+    /// Bits that fine bins would have saved.
+    fine_gain: f64,
 }
 
 impl Default for Shape {
@@ -91,6 +97,10 @@ impl Default for Shape {
             n_escapes: 0,
             n_counted: 0,
             next: 0,
+            counts_before: [0; N_BINS],
+            fine: [1.0; N_BINS],
+            coarse: [1.0; N_BINS],
+            fine_gain: 0.0,
         }
     }
 }
@@ -109,6 +119,7 @@ impl Shape {
     pub(super) fn reset(&mut self, prior: &Prior) {
         self.counts = [0; N_BINS];
         (self.n_escapes, self.n_counted, self.next) = (0, 0, FIRST_PERIOD);
+        (self.counts_before, self.fine_gain) = ([0; N_BINS], 0.0);
         self.build(prior);
     }
 
@@ -134,7 +145,7 @@ impl Shape {
     #[inline(always)]
     pub(super) fn count(&mut self, prior: &Prior, step: Option<i32>) {
         match step {
-            Some(step) => self.counts[(step as usize / BIN_STEPS).min(N_BINS - 1)] += 1,
+            Some(step) => self.counts[(step as usize / FINE_STEPS).min(N_BINS - 1)] += 1,
             None => self.n_escapes += 1,
         }
         self.n_counted += 1;
@@ -145,38 +156,58 @@ impl Shape {
 
     #[inline(never)]
     fn learn(&mut self, prior: &Prior) {
+        for (at, &count) in self.counts.iter().enumerate() {
+            let n_new = f64::from(count - self.counts_before[at]);
+            if n_new > 0.0 {
+                self.fine_gain += n_new * ln_f64(f64::from(self.fine[at]) / f64::from(self.coarse[at]));
+            }
+        }
         if self.n_counted >= MAX_COUNT {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.n_escapes /= 2;
             self.n_counted = self.n_escapes + self.counts.iter().sum::<u32>();
         }
         self.next = self.n_counted + self.n_counted.min(MAX_PERIOD);
+        self.counts_before = self.counts;
         self.build(prior);
     }
 
-    fn build(&mut self, prior: &Prior) {
+    /// What bins of so many steps say of each step, and their sum.
+    fn weights(&self, prior: &Prior, bin_steps: usize) -> ([f32; N], f32) {
         // How much likelier each bin is than the first distribution says.
         let n_inside = (self.n_counted - self.n_escapes) as f32;
         let mut ratios = [0.0f32; N_BINS];
-        for ((ratio, &count), &bin) in ratios.iter_mut().zip(&self.counts).zip(&prior.bins) {
-            let expected = bin + 1e-5;
-            *ratio = (count as f32 + PRIOR_COUNT * expected) / ((n_inside + PRIOR_COUNT) * expected);
+        let bins = self.counts.chunks_exact(bin_steps / FINE_STEPS).zip(prior.steps.chunks_exact(bin_steps));
+        for (ratio, (counts, steps)) in ratios.iter_mut().zip(bins) {
+            let (count, expected) = (counts.iter().sum::<u32>() as f32, steps.iter().sum::<f32>());
+            *ratio = (count + PRIOR_COUNT * expected) / ((n_inside + PRIOR_COUNT) * expected);
         }
         // Between the bins' middles along straight lines.
+        let n_bins = N / bin_steps;
         let mut weights = [0.0f32; N];
         let mut sum = 0.0;
-        for bin in 0..N_BINS {
+        for bin in 0..n_bins {
             let (before, here, after) =
-                (ratios[bin.saturating_sub(1)], ratios[bin], ratios[(bin + 1).min(N_BINS - 1)]);
-            for at in 0..BIN_STEPS {
-                let i = bin * BIN_STEPS + at;
-                let from_middle = (at as f32 + 0.5) / BIN_STEPS as f32 - 0.5;
+                (ratios[bin.saturating_sub(1)], ratios[bin], ratios[(bin + 1).min(n_bins - 1)]);
+            for at in 0..bin_steps {
+                let i = bin * bin_steps + at;
+                let from_middle = (at as f32 + 0.5) / bin_steps as f32 - 0.5;
                 let other = if from_middle < 0.0 { before } else { after };
-                let ratio = here + (other - here) * from_middle.abs();
-                weights[i] = (prior.steps[i] + 1e-5 / BIN_STEPS as f32) * ratio;
+                weights[i] = prior.steps[i] * (here + (other - here) * from_middle.abs());
                 sum += weights[i];
             }
         }
+        (weights, sum)
+    }
+
+    fn build(&mut self, prior: &Prior) {
+        let (fine, coarse) = (self.weights(prior, FINE_STEPS), self.weights(prior, COARSE_STEPS));
+        for (bins, (weights, sum)) in [(&mut self.fine, &fine), (&mut self.coarse, &coarse)] {
+            for (bin, weights) in bins.iter_mut().zip(weights.chunks_exact(FINE_STEPS)) {
+                *bin = weights.iter().sum::<f32>() / sum;
+            }
+        }
+        let (weights, sum) = if self.fine_gain > 0.0 { fine } else { coarse };
         let escapes = (self.n_escapes as f32 + PRIOR_ESCAPES) / (self.n_counted as f32 + 1.0);
         let escapes = (escapes.clamp(MIN_ESCAPES, 0.5) * TOTAL as f32) as u32;
         let floors = (N / STEPS_PER_FLOOR) as u32;
