@@ -176,7 +176,7 @@ fn the_same_bytes_for_all_instruction_sets_and_threads() {
         }
     }
     // Pinned: the bytes are part of the format.
-    assert_eq!(&blake3::hash(&expected.payload).to_hex()[..16], "e5e8be5f70fb8a0f");
+    assert_eq!(&blake3::hash(&expected.payload).to_hex()[..16], "1ec4fad549183ed0");
 }
 
 #[test]

@@ -258,7 +258,7 @@ mod tests {
         let steps: Vec<(u32, u32, bool)> = (0..20_000)
             .map(|_| {
                 let start = (random(&mut state) % TOTAL) >> (random(&mut state) % 18);
-                let len = 1 + (random(&mut state) % (TOTAL - start)) >> (random(&mut state) % 18);
+                let len = (1 + random(&mut state) % (TOTAL - start)) >> (random(&mut state) % 18);
                 (start, start + len.max(1), random(&mut state) & 1 == 1)
             })
             .chain([(0, TOTAL, true), (TOTAL - 1, TOTAL, false), (0, 1, true)])

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use super::description::{DescriptionCode, describe};
 use super::lane::{CodePart, Part};
 use super::mixer::{Channel, Field, Interval, Mixer, Question, Whole};
+use super::number::Format;
 use super::shape::TOTAL;
 use super::value::node;
-use super::number::Format;
 use super::{
     Cut, CutPiece, LaneMemory, MAX_LANES, MIN_LANE_VALUES, Matrices, Structural, filters, gather, gather_reference,
     lanes, matrices,

@@ -3,8 +3,11 @@
 use lmgc_kernels::{Kernel, Kernels, LANES, Simd, ln_f64, log2 as log2_of_lanes};
 use rayon::prelude::*;
 
-use super::factor::{Factors, Filter, MAX_RANK, add_steps, entry_step, entry_steps, estimated_bits, scale, scale_steps};
-use super::linear_algebra::{Grouped, Leading, Precision, covariance, leading_eigen};
+use super::covariance::{Grouped, Precision, covariance};
+use super::factor::{
+    Factors, Filter, MAX_RANK, add_steps, entry_step, entry_steps, estimated_bits, scale, scale_steps,
+};
+use super::linear_algebra::{Leading, leading_eigen};
 use super::scales::ScaleModel;
 use super::view::View;
 
@@ -59,7 +62,16 @@ pub(super) fn fit(kernels: Kernels, x: &[f32], view: View, effort: Effort) -> (F
         n_present.0[i] += u32::from(x[at] != 0.0);
         n_present.1[j] += u32::from(x[at] != 0.0);
     });
-    let mut search = Search { kernels, x, view, effort, n_present, white: Grouped::default(), precision: Precision::Single, leading: Leading::default() };
+    let mut search = Search {
+        kernels,
+        x,
+        view,
+        effort,
+        n_present,
+        white: Grouped::default(),
+        precision: Precision::Single,
+        leading: Leading::default(),
+    };
     let row_scales = roots(x, view, Side::Coordinates, &[]);
     let column_scales = roots(x, view, Side::Samples, &row_scales);
     let plain = Factors { row_scales, ..Default::default() };

@@ -1,8 +1,4 @@
 //! Coding the values of a lane: a run of groups of 16 samples. Encoder and decoder run the same code; they differ in the channel.
-#![expect(
-    clippy::needless_range_loop,
-    reason = "iterators over arrays may not be inlined with the instruction set's features"
-)]
 
 use lmgc_kernels::{Kernel, LANES, Simd};
 

@@ -7,7 +7,9 @@
 //! the whole and what each part brings.
 
 mod anatomy;
+mod covariance;
 mod description;
+mod eigen;
 mod factor;
 mod fit;
 mod lane;

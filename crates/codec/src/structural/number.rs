@@ -90,9 +90,8 @@ impl Format {
     #[inline(always)]
     pub(super) fn lowest_octave(&self, bits: u64) -> Option<i32> {
         let significand = self.significand(bits);
-        (significand != 0).then(|| {
-            self.octave(self.exponent(bits)) - self.mantissa_bits as i32 + significand.trailing_zeros() as i32
-        })
+        (significand != 0)
+            .then(|| self.octave(self.exponent(bits)) - self.mantissa_bits as i32 + significand.trailing_zeros() as i32)
     }
 
     /// A magnitude as f32: truncated to its precision, 0 or the largest number where it is out of range.

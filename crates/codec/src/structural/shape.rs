@@ -187,8 +187,7 @@ impl Shape {
         let mut weights = [0.0f32; N];
         let mut sum = 0.0;
         for bin in 0..n_bins {
-            let (before, here, after) =
-                (ratios[bin.saturating_sub(1)], ratios[bin], ratios[(bin + 1).min(n_bins - 1)]);
+            let (before, here, after) = (ratios[bin.saturating_sub(1)], ratios[bin], ratios[(bin + 1).min(n_bins - 1)]);
             for at in 0..bin_steps {
                 let i = bin * bin_steps + at;
                 let from_middle = (at as f32 + 0.5) / bin_steps as f32 - 0.5;
@@ -240,7 +239,7 @@ mod tests {
         shape.reset(&prior);
         let below = |z: f32| f64::from(shape.below(step(z * 64.0))) / f64::from(TOTAL);
         for (z, expected) in [(0.0, 0.5), (-1.0, 0.158_7), (1.0, 0.841_3), (2.0, 0.977_2)] {
-            assert!((below(z) - expected).abs() < 0.02, "{z} {}", below(z));
+            assert!((below(z) - expected).abs() < 0.03, "{z} {}", below(z));
         }
         assert_eq!(shape.below(0), 0);
         assert!(shape.escape() < TOTAL);
@@ -257,8 +256,8 @@ mod tests {
             }
             for probability in (0..shape.escape()).step_by(7) {
                 let step = shape.guess(probability);
-                let distance = probability - shape.below(step);
-                assert!(shape.below(step) <= probability && distance < 1 << GUIDE_SHIFT || probability < shape.below(step + 1));
+                let entry = probability >> GUIDE_SHIFT << GUIDE_SHIFT;
+                assert!(shape.below(step) <= probability && entry < shape.below(step + 1));
             }
             // Then all is in one bin, and then all beyond.
             for _ in 0..200_000 {

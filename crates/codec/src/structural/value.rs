@@ -152,8 +152,10 @@ impl ValueCoder<'_> {
         let found = channel.interval(
             || {
                 let inside = if format.is_finite(actual) { cells.of(format, shape, actual) } else { None };
-                inside.map_or(Interval { start: escape, end: TOTAL, of: None }, |i| {
-                    Interval { start: i.start, end: i.end, of: Some(i.of) }
+                inside.map_or(Interval { start: escape, end: TOTAL, of: None }, |i| Interval {
+                    start: i.start,
+                    end: i.end,
+                    of: Some(i.of),
                 })
             },
             |point| {
@@ -263,14 +265,7 @@ impl ValueCoder<'_> {
 
     /// The mantissa's last `n_bits`.
     #[inline(always)]
-    fn rest(
-        &self,
-        actual: u64,
-        n_bits: u32,
-        exponent: i32,
-        mixer: &mut Mixer<'_>,
-        channel: &mut impl Channel,
-    ) -> u64 {
+    fn rest(&self, actual: u64, n_bits: u32, exponent: i32, mixer: &mut Mixer<'_>, channel: &mut impl Channel) -> u64 {
         let format = &self.matrix.format;
         let mantissa = format.mantissa(actual) >> format.low_bits;
         match self.matrix.lowest_octave {

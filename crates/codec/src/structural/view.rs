@@ -14,12 +14,14 @@ pub(super) struct View {
     pub(super) n_taps: usize,
 }
 
-/// More coordinates than this are taken as a matrix of one row: their covariance would cost more than it brings.
-const MAX_COORDINATES: usize = 4096;
+/// Matrices with more coordinates than this are folded: their covariance would take too much time and memory.
+const MAX_COORDINATES: usize = 1024;
 
 impl View {
     /// The view of a piece of `n_elements`. A tensor is a matrix of its first dimension x all others, whose shorter side gives the
-    /// coordinates; a piece that is no whole number of rows, or one-dimensional, is a single coordinate of many samples.
+    /// coordinates; a piece that is no whole number of rows, or one-dimensional, is a single coordinate of many samples. Where
+    /// both sides are long, two rows become one, or one two, as often as it takes: factors are shared by half as many coordinates,
+    /// and may be twice as many.
     pub(super) fn of(piece: Option<&Piece<'_>>, n_elements: usize, element_bytes: usize) -> Self {
         let flat = Self { n_coordinates: 1, n_samples: n_elements, coordinate_stride: 0, sample_stride: 1, n_taps: 1 };
         let Some(piece) = piece.filter(|piece| piece.shape.len() >= 2) else { return flat };
@@ -29,9 +31,16 @@ impl View {
         if n_elements == 0 || !n_elements.is_multiple_of(n_cols) || !piece.start.is_multiple_of(row_bytes) {
             return flat;
         }
-        let n_rows = n_elements / n_cols;
-        if n_rows.min(n_cols) > MAX_COORDINATES || n_rows == 1 {
+        let (mut n_rows, mut n_cols) = (n_elements / n_cols, n_cols);
+        if n_rows == 1 {
             return flat;
+        }
+        while n_rows.min(n_cols) > MAX_COORDINATES {
+            let (short, long) = if n_rows <= n_cols { (&mut n_rows, &mut n_cols) } else { (&mut n_cols, &mut n_rows) };
+            if !short.is_multiple_of(2) {
+                return flat;
+            }
+            (*short, *long) = (*short / 2, *long * 2);
         }
         if n_rows <= n_cols {
             let n_taps = match piece.shape {
@@ -69,6 +78,12 @@ mod tests {
         let tall = view(&[100, 10], 0, 1000);
         assert_eq!((tall.n_coordinates, tall.n_samples, tall.at(2, 5)), (10, 100, 52));
         assert_eq!(tall.n_elements(), 1000);
+        // Long sides are folded: rows 2 i and 2 i + 1 become coordinate i, columns j and j + n / 2 sample twice.
+        let folded = view(&[2048, 5000], 0, 2048 * 5000);
+        assert_eq!((folded.n_coordinates, folded.n_samples, folded.at(1, 5003)), (1024, 10_000, 3 * 5000 + 3));
+        let folded = view(&[5000, 2048], 0, 2048 * 5000);
+        assert_eq!((folded.n_coordinates, folded.n_samples, folded.at(7, 3)), (1024, 10_000, 2048 + 1024 + 7));
+        assert_eq!(view(&[2049, 5000], 0, 2049 * 5000).n_coordinates, 1);
         // A part of a tensor: whole rows are still a matrix.
         assert_eq!(view(&[100, 10], 40 * 7, 200).n_samples, 20);
         for flat in [
