@@ -22,7 +22,6 @@ import matplotlib.pyplot as plt  # noqa: E402
 FIELDS = [
     ("side_information", "side information", "#000000"),
     ("zero", "zero?", "#E69F00"),
-    ("shared_prefix", "shared prefix?", "#F0E442"),
     ("sign", "sign", "#CC79A7"),
     ("exponent", "exponent", "#D55E00"),
     ("mantissa", "mantissa, asked for", "#0072B2"),
