@@ -15,7 +15,7 @@ const FROZEN_FILES: [(CodecName, &str); 6] = [
     (CodecName::One(CodecId::Raw), "aea42c7e442267af"),
     (CodecName::One(CodecId::Zstd), "08d0971ed05df6d0"),
     (CodecName::One(CodecId::SplitZstd), "a8b4e89172d872aa"),
-    (CodecName::One(CodecId::Structural), "62f94989c71e0de2"),
+    (CodecName::One(CodecId::Structural), "3d17e7d1256c50d2"),
     (CodecName::One(CodecId::Fast), "f86f13252b142cab"),
 ];
 

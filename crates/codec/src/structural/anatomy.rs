@@ -12,7 +12,7 @@ use super::shape::TOTAL;
 use super::value::node;
 use super::{
     Cut, CutPiece, LaneMemory, MAX_LANES, MIN_LANE_VALUES, Matrices, Structural, filters, gather, gather_reference,
-    lanes, matrices,
+    lanes, matrices, without_steps,
 };
 use crate::{CodecId, Error, Place};
 
@@ -145,7 +145,11 @@ impl Structural {
         let mut encoder = Encoder::new();
         let mut descriptions = Vec::new();
         let mut len_before = 0;
-        for (CutPiece { place, view, reference }, costs) in cut.pieces.iter().zip(&mut costs) {
+        let (bytes, steps) = without_steps(bytes, &format, &cut);
+        for ((CutPiece { place, view, reference }, costs), step) in cut.pieces.iter().zip(&mut costs).zip(&steps) {
+            if format.is_single() {
+                DescriptionCode::encode_step(&mut encoder, *step);
+            }
             let description = describe(self.kernels, format, *view, &bytes[place.clone()], *reference, self.effort());
             code.encode(&mut encoder, &format, &description);
             descriptions.push(description);

@@ -68,6 +68,22 @@ impl DescriptionCode {
         Self { low_bits: AdaptiveUint::new(), factors: FactorCode::new() }
     }
 
+    /// The step that all values of a piece are multiples of; only of F32.
+    pub(super) fn encode_step(encoder: &mut Encoder, step: Option<f32>) {
+        encoder.encode_bits(u64::from(step.is_some()), 1);
+        if let Some(step) = step {
+            encoder.encode_bits(u64::from(step.to_bits()), u32::BITS);
+        }
+    }
+
+    pub(super) fn decode_step(decoder: &mut Decoder<'_>) -> Result<Option<f32>, Error> {
+        if decoder.decode_bits(1)? == 0 {
+            return Ok(None);
+        }
+        let step = f32::from_bits(decoder.decode_bits(u32::BITS)? as u32);
+        if step.is_normal() && step > 0.0 { Ok(Some(step)) } else { Err(corrupt("a step is no positive number")) }
+    }
+
     pub(super) fn encode(&mut self, encoder: &mut Encoder, format: &Format, description: &Description) {
         match description {
             Description::Constant(bits) => {

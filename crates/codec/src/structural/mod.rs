@@ -16,11 +16,13 @@ mod lane;
 mod linear_algebra;
 mod mixer;
 mod number;
+mod quantised;
 mod scales;
 mod shape;
 mod value;
 mod view;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lmgc_coder::{BinaryDecoder, Decoder, Encoder};
@@ -34,6 +36,7 @@ use self::fit::Effort;
 use self::lane::{CodePart, Matrix, Part};
 use self::mixer::{Mixer, MixerState, Reading, Tables, Writing};
 use self::number::Format;
+use self::quantised::{divide, find_step, multiply};
 use self::view::View;
 use crate::baselines::{Auto, Raw};
 use crate::bits::BitUnpacker;
@@ -167,6 +170,22 @@ impl<'a> Cut<'a> {
     fn n_values(&self) -> usize {
         self.pieces.iter().map(|piece| piece.view.n_elements()).sum()
     }
+}
+
+/// The steps of a block's pieces, and its bytes without them.
+fn without_steps<'a>(bytes: &'a [u8], format: &Format, cut: &Cut<'_>) -> (Cow<'a, [u8]>, Vec<Option<f32>>) {
+    let find = |piece: &CutPiece<'_>| {
+        // A reference's values need not be multiples.
+        if piece.reference.is_some() || !format.is_single() { None } else { find_step(&bytes[piece.place.clone()]) }
+    };
+    let steps: Vec<Option<f32>> = cut.pieces.iter().map(find).collect();
+    let mut bytes = Cow::Borrowed(bytes);
+    for (piece, step) in cut.pieces.iter().zip(&steps) {
+        if let Some(step) = step {
+            divide(&mut bytes.to_mut()[piece.place.clone()], *step);
+        }
+    }
+    (bytes, steps)
 }
 
 /// The matrices of a block, and where they are in it.
@@ -311,10 +330,14 @@ impl Structural {
             reason: format!("the block's tensors do not add up to its {} bytes", bytes.len()),
         })?;
         let effort = self.effort();
+        let (bytes, steps) = without_steps(bytes, &format, &cut);
         let mut code = DescriptionCode::new();
         let mut encoder = Encoder::new();
         let mut descriptions = Vec::new();
-        for CutPiece { place, view, reference } in &cut.pieces {
+        for (CutPiece { place, view, reference }, step) in cut.pieces.iter().zip(&steps) {
+            if format.is_single() {
+                DescriptionCode::encode_step(&mut encoder, *step);
+            }
             let description = describe(self.kernels, format, *view, &bytes[place.clone()], *reference, effort);
             code.encode(&mut encoder, &format, &description);
             descriptions.push(description);
@@ -385,8 +408,9 @@ impl Structural {
         }
         let mut decoder = Decoder::new(streams[0]);
         let mut code = DescriptionCode::new();
-        let mut descriptions = Vec::new();
+        let (mut descriptions, mut steps) = (Vec::new(), Vec::new());
         for CutPiece { view, reference, .. } in &cut.pieces {
+            steps.push(if format.is_single() { DescriptionCode::decode_step(&mut decoder)? } else { None });
             descriptions.push(code.decode(&mut decoder, &format, *view, reference.is_some())?);
         }
         decoder.finish()?;
@@ -439,6 +463,11 @@ impl Structural {
         let size = format.n_bytes();
         for ((index, part), packed) in lanes.iter().flatten().zip(decoded.iter().flatten()) {
             scatter(part, packed, size, &mut bytes[pieces[*index].place.clone()]);
+        }
+        for (piece, step) in cut.pieces.iter().zip(steps) {
+            if let Some(step) = step {
+                multiply(&mut bytes[piece.place.clone()], step);
+            }
         }
         Ok(bytes)
     }

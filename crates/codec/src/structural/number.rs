@@ -33,6 +33,11 @@ impl Format {
         (1 + self.exponent_bits + self.mantissa_bits) as usize / 8
     }
 
+    /// Whether it is f32.
+    pub(super) fn is_single(&self) -> bool {
+        (self.exponent_bits, self.mantissa_bits) == (8, 23)
+    }
+
     /// Whether the range of exponents exceeds that of f32, so that `bias` must be sent.
     pub(super) fn is_wide(&self) -> bool {
         self.exponent_bits > 8
