@@ -217,7 +217,7 @@ pub(crate) struct Compress {
     /// Tokens in a window, start token included: 256 up to the model's limit
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = window)]
     pub(crate) window: usize,
-    /// Tokens that get probability: none (all, as in the paper) or alphabet (those that the format can give)
+    /// Tokens that get probability: none (all, as in the paper), alphabet (those that the format can give) or grammar (those that can come next)
     #[arg(long, default_value_t = Mask::default())]
     pub(crate) mask: Mask,
     /// Replace existing outputs

@@ -56,7 +56,8 @@ fn the_language_model_writes_what_it_wrote() {
             hash_of(Format::HexSpace, Mask::Alphabet),
             hash_of(Format::HexNone, Mask::None),
             hash_of(Format::Iso, Mask::Alphabet),
+            hash_of(Format::HexSpace, Mask::Grammar),
         ],
-        ["3f6cddee65a4f9e3", "0d781f0c33c0cb34", "afe8c305763938a5"]
+        ["3f6cddee65a4f9e3", "0d781f0c33c0cb34", "afe8c305763938a5", "afd5683dcdd8f549"]
     );
 }

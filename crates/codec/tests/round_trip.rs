@@ -8,8 +8,8 @@ use std::sync::Arc;
 use common::{OneModel, lm_options, pack, takes_any_bytes, unpack};
 use lmgc_codec::lm::{LanguageModel, LmSettings, Mask};
 use lmgc_codec::{
-    BlockInput, CodecId, CodecName, CompressOptions, EncodedBlock, Error, Level, ModelRecord, ModelSource, NoModels,
-    NoProgress, Piece, Place, baselines,
+    BlockCodec as _, BlockInput, CodecId, CodecName, CompressOptions, EncodedBlock, Error, Level, ModelRecord,
+    ModelSource, NoModels, NoProgress, Piece, Place, baselines,
 };
 use lmgc_model::Engine;
 use lmgc_serialize::{BytesPerGroup, Format};
@@ -129,6 +129,20 @@ fn language_model_on_awkward_inputs() {
                 assert!(restored == *original, "{format} {mask}, {} bytes", original.len());
             }
         }
+    }
+}
+
+#[test]
+fn the_grammar_saves_bits_where_there_are_separators() {
+    let models = OneModel::tiny(&TinyModel::default());
+    let original = gradient_like(8, 6000);
+    for format in [Format::HexSpace, Format::HexComma, Format::HexCommaSpace, Format::HexSemicolon, Format::Hex0x] {
+        let [alphabet, grammar] = [Mask::Alphabet, Mask::Grammar].map(|mask| {
+            let settings = LmSettings { format, mask, window_tokens: 200, ..Default::default() };
+            let input = BlockInput { bytes: &original, place: Place::UNKNOWN, is_token_ids: false };
+            models.codec(settings).encode(input, &NoProgress).unwrap().payload.len()
+        });
+        assert!(grammar < alphabet, "{format}: {grammar} {alphabet}");
     }
 }
 

@@ -45,6 +45,12 @@ impl Serializer {
         })
     }
 
+    /// Whether these bytes, all of them whole characters but perhaps the last, can stand at a place of the cycle of [`slots`](Self::slots).
+    #[must_use]
+    pub fn fits_at(&self, slot: usize, piece: &[u8]) -> bool {
+        fits(&self.slots(), slot, piece)
+    }
+
     /// Whether some text of this format begins with these bytes (of UTF-8, the last character perhaps incomplete).
     #[must_use]
     pub fn can_begin_with(&self, piece: &[u8]) -> bool {
@@ -126,5 +132,6 @@ mod tests {
         assert!(serializer.can_begin_with(b"3f 8"));
         assert!(!serializer.can_begin_with(b"f 80"));
         assert!(!serializer.can_begin_with(b" 3f"));
+        assert!(serializer.fits_at(1, b"f 80") && serializer.fits_at(2, b" 3f") && !serializer.fits_at(1, b"3f"));
     }
 }

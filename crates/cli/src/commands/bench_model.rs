@@ -100,7 +100,7 @@ fn token_ids(args: &BenchModel, language_model: &LanguageModel) -> anyhow::Resul
 fn output_layer(mask: Mask, language_model: &LanguageModel) -> anyhow::Result<OutputLayer> {
     let model = language_model.model();
     Ok(match mask {
-        Mask::Alphabet => {
+        Mask::Alphabet | Mask::Grammar => {
             let alphabet = language_model.tokenizer().legal_alphabet(&LmSettings::default().serializer());
             OutputLayer::restricted(model, &alphabet)?
         }

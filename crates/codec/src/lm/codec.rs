@@ -9,9 +9,10 @@ use lmgc_serialize::CHUNK_BYTES;
 use lmgc_tokens::dataset;
 use lmgc_tokens::stream::{detokenize_bytes, tokenize_bytes};
 
+use super::grammar::Grammar;
 use super::payload::{Payload, Source};
 use super::settings::MIN_WINDOW_TOKENS;
-use super::windows::{Coder, Windows};
+use super::windows::{Coder, Legal, Windows};
 use super::{LanguageModel, LmSettings, Mask};
 use crate::progress::Share;
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
@@ -42,6 +43,8 @@ pub struct LmCodec {
     kernels: Kernels,
     /// Ids that can occur in the format's text, ascending.
     legal_ids: Vec<u32>,
+    /// With mask `grammar`, of hexadecimal formats.
+    grammar: Option<Grammar>,
     full_output: OnceLock<OutputLayer>,
     memory_bytes: u64,
 }
@@ -61,10 +64,14 @@ impl LmCodec {
         }
         let legal_ids = match settings.mask {
             Mask::None => Vec::new(),
-            Mask::Alphabet => language_model.tokenizer().legal_alphabet(&settings.serializer()),
+            Mask::Alphabet | Mask::Grammar => language_model.tokenizer().legal_alphabet(&settings.serializer()),
+        };
+        let grammar = match settings.mask {
+            Mask::Grammar => Grammar::new(language_model.tokenizer(), settings.serializer(), &legal_ids),
+            Mask::None | Mask::Alphabet => None,
         };
         let memory_bytes = DEFAULT_MEMORY_BYTES;
-        Ok(Self { language_model, settings, kernels, legal_ids, full_output: OnceLock::new(), memory_bytes })
+        Ok(Self { language_model, settings, kernels, legal_ids, grammar, full_output: OnceLock::new(), memory_bytes })
     }
 
     /// The same codec with another budget for keys and values, which decides how many windows are worked on side by side
@@ -203,13 +210,27 @@ impl BlockCodec for LmCodec {
         let (output, extra_ids) = self.output_for(&ids)?;
         let windows = Windows::plan(ids.len(), self.settings.window_tokens);
         let share = Share::new(progress, input.bytes.len(), ids.len());
-        let lanes = self.coder(&output).encode(&ids, windows, &share)?;
+        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(input.bytes.len()));
+        let places = match &texts {
+            Some(texts) if source == Source::Bytes && extra_ids.is_empty() && side.is_empty() => {
+                let symbols = ids.iter().map(|id| self.legal_ids.binary_search(id).map_or(u32::MAX, |at| at as u32));
+                texts.places(symbols)
+            }
+            _ => None,
+        };
+        let (source, legal) = match (&texts, &places) {
+            (Some(texts), Some(places)) => (Source::BytesByGrammar, Legal::At(*texts, places)),
+            _ => (source, Legal::All),
+        };
+        let lanes = self.coder(&output).encode(&ids, windows, legal, &share)?;
+        let places = places.iter().flat_map(|places| windows.lane_starts().map(|start| places[start])).collect();
         let payload = Payload {
             source,
             n_tokens: ids.len(),
             n_legal: self.legal_ids.len(),
             side: &side,
             extra_ids,
+            places,
             lanes: lanes.iter().map(Vec::as_slice).collect(),
         };
         Ok(Encoded {
@@ -225,7 +246,7 @@ impl BlockCodec for LmCodec {
         let payload = Payload::parse(payload, n_lanes)?;
         let plausible = match payload.source {
             Source::TokenIds => raw_len.is_multiple_of(4) && payload.n_tokens == raw_len / 4,
-            Source::Bytes => {
+            Source::Bytes | Source::BytesByGrammar => {
                 let n_chunks = raw_len.div_ceil(CHUNK_BYTES);
                 payload.n_tokens <= raw_len * MAX_TOKENS_A_BYTE + n_chunks * MAX_TOKENS_A_CHUNK
             }
@@ -251,7 +272,7 @@ impl BlockCodec for LmCodec {
         }
         let output = match self.settings.mask {
             Mask::None => self.full_output(),
-            Mask::Alphabet => self
+            Mask::Alphabet | Mask::Grammar => self
                 .restricted_output(&payload.extra_ids)
                 .map_err(|_| Error::corrupt_block("an extra token is beyond the vocabulary"))?,
         };
@@ -260,10 +281,18 @@ impl BlockCodec for LmCodec {
         }
         let windows = Windows::with_lanes(payload.n_tokens, self.settings.window_tokens, usize::from(n_lanes))?;
         let share = Share::new(progress, raw_len, payload.n_tokens);
-        let ids = self.coder(&output).decode(&payload.lanes, windows, &share)?;
+        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(raw_len));
+        let legal = match (payload.source, &texts) {
+            (Source::BytesByGrammar, Some(texts)) if payload.extra_ids.is_empty() => Legal::At(*texts, &payload.places),
+            (Source::BytesByGrammar, _) => {
+                return Err(Error::corrupt_block("tokens by a grammar that the settings do not have"));
+            }
+            _ => Legal::All,
+        };
+        let ids = self.coder(&output).decode(&payload.lanes, windows, legal, &share)?;
         let bytes = match payload.source {
             Source::TokenIds => ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
-            Source::Bytes => detokenize_bytes(
+            Source::Bytes | Source::BytesByGrammar => detokenize_bytes(
                 self.language_model.tokenizer(),
                 &self.settings.serializer(),
                 &ids,

@@ -5,6 +5,7 @@
 //! tokens before it in its window. Windows are dealt to lanes, contiguous runs each; a lane is one range-coder stream.
 
 mod codec;
+mod grammar;
 mod language_model;
 mod payload;
 mod settings;

@@ -11,6 +11,8 @@ pub(crate) enum Source {
     Bytes,
     /// Little-endian u32 token ids.
     TokenIds,
+    /// Bytes, and their tokens keep to the format's grammar.
+    BytesByGrammar,
 }
 
 /// A parsed payload; everything has been checked against the payload's own length.
@@ -24,6 +26,8 @@ pub(crate) struct Payload<'a> {
     pub(crate) side: &'a [u8],
     /// Token ids beyond the format's alphabet, strictly ascending.
     pub(crate) extra_ids: Vec<u32>,
+    /// The characters of text before each lane, for tokens that keep to the grammar; else empty.
+    pub(crate) places: Vec<u64>,
     /// One range-coder stream a lane.
     pub(crate) lanes: Vec<&'a [u8]>,
 }
@@ -33,6 +37,7 @@ impl<'a> Payload<'a> {
         let mut out = vec![match self.source {
             Source::Bytes => 0,
             Source::TokenIds => 1,
+            Source::BytesByGrammar => 2,
         }];
         put_varint(&mut out, self.n_tokens as u64);
         put_varint(&mut out, self.n_legal as u64);
@@ -43,6 +48,10 @@ impl<'a> Payload<'a> {
         for &id in &self.extra_ids {
             put_varint(&mut out, u64::from(id - next));
             next = id + 1;
+        }
+        // The first lane begins at 0.
+        for pair in self.places.windows(2) {
+            put_varint(&mut out, pair[1] - pair[0]);
         }
         // The last lane ends with the payload.
         for lane in self.lanes.iter().take(self.lanes.len().saturating_sub(1)) {
@@ -64,6 +73,7 @@ impl<'a> Payload<'a> {
         let source = match fields.u8("lm source")? {
             0 => Source::Bytes,
             1 => Source::TokenIds,
+            2 => Source::BytesByGrammar,
             other => return Err(Error::corrupt_block(format!("lm source {other} is not known"))),
         };
         let narrow = |value| {
@@ -82,6 +92,15 @@ impl<'a> Payload<'a> {
             extra_ids.push(id);
             next = id + 1;
         }
+        let mut places = Vec::new();
+        if source == Source::BytesByGrammar && n_lanes > 0 {
+            places.push(0u64);
+            for _ in 1..n_lanes {
+                let n_chars = fields.varint("characters of a lane")?;
+                let place = places.last().and_then(|place| place.checked_add(n_chars));
+                places.push(place.ok_or_else(|| Error::corrupt_block("a lane begins beyond all texts"))?);
+            }
+        }
         let mut lane_lens = Vec::new();
         for _ in 1..n_lanes {
             lane_lens.push(fields.varint("length of a lane")?);
@@ -96,7 +115,7 @@ impl<'a> Payload<'a> {
         } else if !rest.is_empty() {
             return Err(Error::corrupt_block("bytes follow an lm payload without lanes"));
         }
-        Ok(Self { source, n_tokens, n_legal, side, extra_ids, lanes })
+        Ok(Self { source, n_tokens, n_legal, side, extra_ids, places, lanes })
     }
 }
 
@@ -111,6 +130,7 @@ mod tests {
             n_legal: 187,
             side: b"side",
             extra_ids: vec![0, 5, 6, 70_000],
+            places: vec![],
             lanes: vec![b"one", b"", b"three"],
         }
     }
@@ -119,8 +139,23 @@ mod tests {
     fn round_trip() {
         let bytes = example().to_bytes();
         assert_eq!(Payload::parse(&bytes, 3).unwrap(), example());
-        let empty =
-            Payload { source: Source::TokenIds, n_tokens: 0, n_legal: 0, side: b"", extra_ids: vec![], lanes: vec![] };
+        let by_grammar = Payload {
+            source: Source::BytesByGrammar,
+            extra_ids: vec![],
+            side: b"",
+            places: vec![0, 1000, 1001],
+            ..example()
+        };
+        assert_eq!(Payload::parse(&by_grammar.to_bytes(), 3).unwrap(), by_grammar);
+        let empty = Payload {
+            source: Source::TokenIds,
+            n_tokens: 0,
+            n_legal: 0,
+            side: b"",
+            extra_ids: vec![],
+            places: vec![],
+            lanes: vec![],
+        };
         assert_eq!(Payload::parse(&empty.to_bytes(), 0).unwrap(), empty);
     }
 

@@ -17,11 +17,14 @@ pub enum Mask {
     /// The tokens that can occur in the format's text, and those that occur all the same.
     #[default]
     Alphabet,
+    /// The tokens that can come next: in a hexadecimal format only the separator after a group's last digit. Blocks that
+    /// do not keep to this, and the other formats, have the alphabet.
+    Grammar,
 }
 
 impl Mask {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::None, Self::Alphabet];
+    pub const ALL: [Self; 3] = [Self::None, Self::Alphabet, Self::Grammar];
 }
 
 impl fmt::Display for Mask {
@@ -29,6 +32,7 @@ impl fmt::Display for Mask {
         f.write_str(match self {
             Self::None => "none",
             Self::Alphabet => "alphabet",
+            Self::Grammar => "grammar",
         })
     }
 }

@@ -6,6 +6,7 @@ use lmgc_coder::{Decoder, Encoder, FrequencyTable, Interval, interval_from_weigh
 use lmgc_model::{Engine, Kernels, Model, OutputLayer, Segment};
 use rayon::prelude::*;
 
+use super::grammar::Texts;
 use crate::Error;
 use crate::progress::Share;
 
@@ -53,11 +54,25 @@ impl Windows {
         self.n_tokens.div_ceil(self.tokens_a_window)
     }
 
+    /// The first token of each lane.
+    pub(crate) fn lane_starts(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.n_lanes).map(|lane| self.lane(lane).start)
+    }
+
     /// Token range of a lane: windows `lane * n / n_lanes .. (lane + 1) * n / n_lanes`.
     fn lane(&self, lane: usize) -> Range<usize> {
         let start = |lane: usize| (self.n_windows() * lane / self.n_lanes * self.tokens_a_window).min(self.n_tokens);
         start(lane)..start(lane + 1)
     }
+}
+
+/// Which symbols can come.
+#[derive(Clone, Copy)]
+pub(crate) enum Legal<'a> {
+    /// All of the output layer's.
+    All,
+    /// Those that the texts can have there; with the place before each token, or before each lane.
+    At(Texts<'a>, &'a [u64]),
 }
 
 /// A model restricted to the tokens that may occur, and where windows start.
@@ -80,14 +95,27 @@ impl Coder<'_> {
     /// Codes tokens, all of which the output layer has; one stream a lane.
     ///
     /// The lanes are dealt to the threads, contiguous runs each: threads then meet once a block instead of in every layer.
-    pub(crate) fn encode(&self, tokens: &[u32], windows: Windows, progress: &Share<'_>) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) fn encode(
+        &self,
+        tokens: &[u32],
+        windows: Windows,
+        legal: Legal<'_>,
+        progress: &Share<'_>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
         let n_lanes = windows.n_lanes;
         let n_groups = rayon::current_num_threads().min(n_lanes).min(self.n_windows_at_once(windows));
         let groups = (0..n_groups).into_par_iter().with_max_len(1).map(|group| {
             let first = |group: usize| n_lanes * group / n_groups;
             let mut engine = Engine::new(self.model, self.output, self.kernels, 1, windows.tokens_a_window);
             (first(group)..first(group + 1))
-                .map(|lane| self.encode_lane(&mut engine, &tokens[windows.lane(lane)], windows, progress))
+                .map(|lane| {
+                    let range = windows.lane(lane);
+                    let legal = match legal {
+                        Legal::All => Legal::All,
+                        Legal::At(texts, places) => Legal::At(texts, &places[range.clone()]),
+                    };
+                    self.encode_lane(&mut engine, &tokens[range], windows, legal, progress)
+                })
                 .collect()
         });
         Ok(groups.collect::<Result<Vec<Vec<_>>, Error>>()?.into_iter().flatten().collect())
@@ -98,12 +126,18 @@ impl Coder<'_> {
         engine: &mut Engine<'_>,
         tokens: &[u32],
         windows: Windows,
+        legal: Legal<'_>,
         progress: &Share<'_>,
     ) -> Result<Vec<u8>, Error> {
         let mut encoder = Encoder::new();
-        for window in tokens.chunks(windows.tokens_a_window) {
+        for (at, window) in tokens.chunks(windows.tokens_a_window).enumerate() {
             engine.reset(0);
-            self.encode_window(engine, window, &mut encoder, progress)?;
+            let first = at * windows.tokens_a_window;
+            let legal = match legal {
+                Legal::All => Legal::All,
+                Legal::At(texts, places) => Legal::At(texts, &places[first..first + window.len()]),
+            };
+            self.encode_window(engine, window, legal, &mut encoder, progress)?;
         }
         Ok(encoder.finish())
     }
@@ -112,15 +146,22 @@ impl Coder<'_> {
         &self,
         engine: &mut Engine<'_>,
         window: &[u32],
+        legal: Legal<'_>,
         encoder: &mut Encoder,
         progress: &Share<'_>,
     ) -> Result<(), Error> {
         // Row i of the model's input is the token before token i of the window.
         let inputs: Vec<u32> = [self.start_token].into_iter().chain(window.iter().copied()).collect();
-        for (inputs, targets) in inputs.chunks(ROWS_AT_ONCE).zip(window.chunks(ROWS_AT_ONCE)) {
+        let chunks = inputs.chunks(ROWS_AT_ONCE).zip(window.chunks(ROWS_AT_ONCE));
+        for (at, (inputs, targets)) in chunks.enumerate() {
             let tokens = &inputs[..targets.len()];
-            let intervals = engine
-                .forward_each(&[Segment { sequence: 0, tokens }], |row, logits| self.interval(logits, targets[row]))?;
+            let intervals = engine.forward_each(&[Segment { sequence: 0, tokens }], |row, logits| {
+                let symbols = match legal {
+                    Legal::All => None,
+                    Legal::At(texts, places) => Some(texts.symbols_at(places[at * ROWS_AT_ONCE + row])),
+                };
+                self.interval(logits, targets[row], symbols.as_deref())
+            })?;
             for interval in intervals {
                 encoder.encode(interval?);
             }
@@ -129,20 +170,34 @@ impl Coder<'_> {
         Ok(())
     }
 
-    /// The interval of a target under its row of logits.
-    fn interval(&self, logits: &[f32], target: u32) -> Result<Interval, Error> {
+    /// The interval of a target under its row of logits, among some symbols or all.
+    fn interval(&self, logits: &[f32], target: u32, symbols: Option<&[u32]>) -> Result<Interval, Error> {
         let symbol = self
             .output
             .symbol_of(target)
             .ok_or(lmgc_model::Error::TokenOutOfRange { id: target, vocab_size: self.model.config().vocab_size })?;
+        let Some(symbols) = symbols else {
+            let mut weights = vec![0; logits.len()];
+            self.kernels.logit_weights(logits, &mut weights);
+            return Ok(interval_from_weights(&weights, symbol));
+        };
+        let among = symbols.binary_search(&(symbol as u32));
+        let among = among.map_err(|_| Error::corrupt_block("a token that the grammar does not have here"))?;
+        let logits: Vec<f32> = symbols.iter().map(|&symbol| logits[symbol as usize]).collect();
         let mut weights = vec![0; logits.len()];
-        self.kernels.logit_weights(logits, &mut weights);
-        Ok(interval_from_weights(&weights, symbol))
+        self.kernels.logit_weights(&logits, &mut weights);
+        Ok(interval_from_weights(&weights, among))
     }
 
     /// Gives back the tokens. As many lanes as the memory allows go step by step together, so that each step runs the
     /// model on many rows; a lane that ends makes room for the next.
-    pub(crate) fn decode(&self, streams: &[&[u8]], windows: Windows, progress: &Share<'_>) -> Result<Vec<u32>, Error> {
+    pub(crate) fn decode(
+        &self,
+        streams: &[&[u8]],
+        windows: Windows,
+        legal: Legal<'_>,
+        progress: &Share<'_>,
+    ) -> Result<Vec<u32>, Error> {
         let n_symbols = self.output.n_symbols();
         let n_at_once = self.n_windows_at_once(windows).min(windows.n_lanes);
         let mut engine = Engine::new(self.model, self.output, self.kernels, n_at_once, windows.tokens_a_window);
@@ -153,7 +208,11 @@ impl Coder<'_> {
         loop {
             while let Some(sequence) = free.pop() {
                 let Some((lane, stream)) = waiting.next() else { break };
-                active.push(Lane::new(lane, sequence, windows.lane(lane).len(), stream, n_symbols));
+                let place = match legal {
+                    Legal::All => 0,
+                    Legal::At(_, places) => places.get(lane).copied().unwrap_or(0),
+                };
+                active.push(Lane::new(lane, sequence, windows.lane(lane).len(), stream, n_symbols, place));
             }
             if active.is_empty() {
                 break;
@@ -171,7 +230,7 @@ impl Coder<'_> {
                 .par_iter_mut()
                 .zip(logits.par_chunks_exact(n_symbols))
                 .with_min_len(MIN_LOGITS_A_TASK.div_ceil(n_symbols))
-                .try_for_each(|(lane, logits)| lane.step(self, logits))?;
+                .try_for_each(|(lane, logits)| lane.step(self, logits, legal))?;
             progress.advance(active.len());
             for at in (0..active.len()).rev() {
                 if active[at].tokens.len() == active[at].n_tokens {
@@ -199,10 +258,12 @@ struct Lane<'a> {
     decoder: Decoder<'a>,
     weights: Vec<u32>,
     table: FrequencyTable,
+    /// Characters of text so far.
+    place: u64,
 }
 
 impl<'a> Lane<'a> {
-    fn new(index: usize, sequence: usize, n_tokens: usize, stream: &'a [u8], n_symbols: usize) -> Self {
+    fn new(index: usize, sequence: usize, n_tokens: usize, stream: &'a [u8], n_symbols: usize, place: u64) -> Self {
         Self {
             index,
             sequence,
@@ -212,17 +273,38 @@ impl<'a> Lane<'a> {
             decoder: Decoder::new(stream),
             weights: vec![0; n_symbols],
             table: FrequencyTable::new(),
+            place,
         }
     }
 
-    fn step(&mut self, coder: &Coder<'_>, logits: &[f32]) -> Result<(), Error> {
-        coder.kernels.logit_weights(logits, &mut self.weights);
-        self.table.set_from_weights(&self.weights);
-        let symbol = self.decoder.decode(&self.table).map_err(|e| Error::corrupt_block(e.to_string()))?;
+    fn step(&mut self, coder: &Coder<'_>, logits: &[f32], legal: Legal<'_>) -> Result<(), Error> {
+        let symbol = match legal {
+            Legal::All => self.symbol(coder, logits)?,
+            Legal::At(texts, _) => {
+                let symbols = texts.symbols_at(self.place);
+                if symbols.is_empty() {
+                    return Err(Error::corrupt_block("tokens go on after all texts"));
+                }
+                let logits: Vec<f32> = symbols.iter().map(|&symbol| logits[symbol as usize]).collect();
+                let symbol = symbols[self.symbol(coder, &logits)?];
+                self.place = texts.after(self.place, symbol).unwrap_or(self.place);
+                symbol as usize
+            }
+        };
         let id = coder.output.id_of(symbol).ok_or_else(|| Error::corrupt_block("a symbol without a token"))?;
         self.tokens.push(id);
         self.input = [id];
         Ok(())
+    }
+}
+
+impl Lane<'_> {
+    /// The next symbol, one of those with these logits.
+    fn symbol(&mut self, coder: &Coder<'_>, logits: &[f32]) -> Result<usize, Error> {
+        self.weights.resize(logits.len(), 0);
+        coder.kernels.logit_weights(logits, &mut self.weights);
+        self.table.set_from_weights(&self.weights);
+        self.decoder.decode(&self.table).map_err(|e| Error::corrupt_block(e.to_string()))
     }
 }
 
