@@ -23,13 +23,14 @@ impl Grouped {
         Self { n_coordinates, n_padded, data }
     }
 
-    /// The same by samples: each one's coordinates in vectors of 16.
-    fn samples(&self) -> Vec<[f32; LANES]> {
+    /// Some groups by samples: each one's coordinates in vectors of 16.
+    fn samples(&self, groups: &[[f32; LANES]]) -> Vec<[f32; LANES]> {
         let n_vectors = self.n_coordinates.div_ceil(LANES);
-        let n_groups = self.data.len() / self.n_padded.max(1);
+        let n_groups = groups.len() / self.n_padded.max(1);
         let mut samples = vec![[0.0; LANES]; n_groups * LANES * n_vectors];
-        for (group, samples) in samples.chunks_exact_mut((LANES * n_vectors).max(1)).enumerate() {
-            for (i, vector) in self.group(group)[..self.n_coordinates].iter().enumerate() {
+        let groups = groups.chunks_exact(self.n_padded.max(1));
+        for (group, samples) in groups.zip(samples.chunks_exact_mut((LANES * n_vectors).max(1))) {
+            for (i, vector) in group[..self.n_coordinates].iter().enumerate() {
                 for (t, &x) in vector.iter().enumerate() {
                     samples[t * n_vectors + i / LANES][i % LANES] = x;
                 }
@@ -59,16 +60,18 @@ pub(super) enum Precision {
 /// The products of all pairs of coordinates, by rows, over the samples in ascending order.
 pub(super) fn covariance(kernels: Kernels, x: &Grouped, precision: Precision) -> Vec<f64> {
     let c = x.n_coordinates;
-    let samples = x.samples();
     let n_vectors = c.div_ceil(LANES);
     let mut padded = vec![0.0; c * n_vectors * LANES];
-    padded.par_chunks_mut((ROWS_A_TASK * n_vectors * LANES).max(1)).enumerate().for_each(|(task, out)| {
-        let first = task * ROWS_A_TASK;
-        match precision {
-            Precision::Single => kernels.run(Covariance { samples: &samples, n_vectors, first, out }),
-            Precision::Double => kernels.run(PreciseCovariance { samples: &samples, n_vectors, first, out }),
-        }
-    });
+    for groups in x.data.chunks((GROUPS_AT_ONCE * x.n_padded).max(1)) {
+        let samples = x.samples(groups);
+        padded.par_chunks_mut((ROWS_A_TASK * n_vectors * LANES).max(1)).enumerate().for_each(|(task, out)| {
+            let first = task * ROWS_A_TASK;
+            match precision {
+                Precision::Single => kernels.run(Covariance { samples: &samples, n_vectors, first, out }),
+                Precision::Double => kernels.run(PreciseCovariance { samples: &samples, n_vectors, first, out }),
+            }
+        });
+    }
     let mut all = vec![0.0; c * c];
     for (row, padded) in all.chunks_exact_mut(c.max(1)).zip(padded.chunks_exact((n_vectors * LANES).max(1))) {
         row.copy_from_slice(&padded[..c]);
@@ -83,6 +86,8 @@ pub(super) fn covariance(kernels: Kernels, x: &Grouped, precision: Precision) ->
 
 /// Samples that are added up before others are looked at.
 const SAMPLES_AT_ONCE: usize = 64;
+/// Groups whose samples are laid out anew at a time, a multiple of those: few coordinates would take many times their memory.
+const GROUPS_AT_ONCE: usize = 64 * SAMPLES_AT_ONCE / LANES;
 
 /// Rows of a covariance, from the vector with their diagonal on.
 struct Covariance<'a> {

@@ -147,13 +147,16 @@ fn implicit_ql(v: &mut [f64], d: &mut [f64], e: &mut [f64], k: usize) {
     }
 }
 
+/// Partial sums of [`dot`], so that the additions need not wait for each other.
+pub(super) const DOT_SUMS: usize = 8;
+
 /// A sum of products: eight of every eighth, added as ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)), and then the last few.
 #[inline(always)]
-fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0.0f64; 8];
-    let whole = x.len() / 8 * 8;
-    for at in (0..whole).step_by(8) {
-        for lane in 0..8 {
+pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
+    let mut sums = [0.0f64; DOT_SUMS];
+    let whole = x.len() / DOT_SUMS * DOT_SUMS;
+    for at in (0..whole).step_by(DOT_SUMS) {
+        for lane in 0..DOT_SUMS {
             sums[lane] += x[at + lane] * y[at + lane];
         }
     }

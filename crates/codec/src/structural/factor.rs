@@ -8,6 +8,7 @@
 use lmgc_coder::{AdaptiveUint, Decoder, Encoder};
 use lmgc_kernels::{Kernel, Kernels, Simd};
 
+use super::eigen::{DOT_SUMS, dot};
 use crate::Error;
 
 /// Scales are powers of 2^(1 / `SCALE_STEPS`).
@@ -95,9 +96,6 @@ struct Gains<'a> {
     deviations: &'a mut [f32],
 }
 
-/// Partial sums, so that the additions need not wait for each other.
-const N_SUMS: usize = 8;
-
 impl Kernel for Gains<'_> {
     type Output = ();
 
@@ -105,7 +103,7 @@ impl Kernel for Gains<'_> {
     fn run<S: Simd>(self, _: S) {
         let Self { rank, u, gains, deviations } = self;
         // The covariance of v given the coordinates so far; each row is filled up with zeros.
-        let stride = rank.next_multiple_of(N_SUMS);
+        let stride = rank.next_multiple_of(DOT_SUMS);
         let mut covariance = vec![0.0f64; rank * stride];
         for q in 0..rank {
             covariance[q * stride + q] = 1.0;
@@ -117,15 +115,7 @@ impl Kernel for Gains<'_> {
             }
             let mut variance = 1.0f64;
             for q in 0..rank {
-                let row = &covariance[q * stride..(q + 1) * stride];
-                let mut sums = [0.0f64; N_SUMS];
-                for at in (0..stride).step_by(N_SUMS) {
-                    for lane in 0..N_SUMS {
-                        sums[lane] += row[at + lane] * wide[at + lane];
-                    }
-                }
-                let halves = [sums[0] + sums[4], sums[1] + sums[5], sums[2] + sums[6], sums[3] + sums[7]];
-                direction[q] = (halves[0] + halves[2]) + (halves[1] + halves[3]);
+                direction[q] = dot(&covariance[q * stride..(q + 1) * stride], &wide);
                 variance += direction[q] * wide[q];
             }
             let variance = variance.max(1.0);

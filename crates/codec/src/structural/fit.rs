@@ -8,7 +8,7 @@ use super::factor::{
     Factors, Filter, MAX_RANK, add_steps, entry_step, entry_steps, estimated_bits, scale, scale_steps,
 };
 use super::linear_algebra::{Leading, leading_eigen};
-use super::scales::ScaleModel;
+use super::scales::{ScaleModel, abs};
 use super::view::View;
 
 /// How hard to search.
@@ -24,7 +24,6 @@ pub(super) struct Effort {
 const MIN_COORDINATES_FOR_SCALES: usize = 8;
 /// Factors that are looked for at first.
 const FIRST_RANK: usize = 48;
-/// Rounds of orthogonal iteration, from nothing and from what was found before.
 /// Rounds of orthogonal iteration, from nothing and from what was found before.
 const N_ITERATIONS: usize = 4;
 const N_MORE_ITERATIONS: usize = 2;
@@ -72,13 +71,12 @@ pub(super) fn fit(kernels: Kernels, x: &[f32], view: View, effort: Effort) -> (F
         precision: Precision::Single,
         leading: Leading::default(),
     };
-    let row_scales = roots(x, view, Side::Coordinates, &[]);
-    let column_scales = roots(x, view, Side::Samples, &row_scales);
-    let plain = Factors { row_scales, ..Default::default() };
+    let plain = Factors { row_scales: roots(x, view, Side::Coordinates, &[]), ..Default::default() };
     if view.n_coordinates < MIN_COORDINATES_FOR_SCALES {
         let best = search.best_of([plain]);
         return (best.factors, best.cost_bits);
     }
+    let column_scales = roots(x, view, Side::Samples, &plain.row_scales);
     let row_scales = roots(x, view, Side::Coordinates, &column_scales);
     let mut best = search.best_of([plain, Factors { row_scales, column_scales, ..Default::default() }]);
     for _ in 0..effort.n_rounds {
@@ -185,6 +183,9 @@ impl Search<'_> {
     /// The best factors for these scales, if any pay; the coordinates' scales become those of what the factors leave.
     fn fit(&mut self, scales: &Factors, max_rank: usize, n_rounds: usize) -> Option<Fit> {
         self.whiten(scales);
+        if self.view.n_coordinates < 2 {
+            return None;
+        }
         let mut sums = covariance(self.kernels, &self.white, self.precision);
         let mut noise_steps = vec![0; self.view.n_coordinates];
         let mut round = 0;
@@ -237,14 +238,14 @@ impl Search<'_> {
         noise_steps: &mut [i32],
     ) -> Option<Found> {
         let (c, n_samples) = (self.view.n_coordinates, self.view.n_samples as f64);
-        let cap = max_rank.min(MAX_RANK).min(c.saturating_sub(1));
+        let cap = max_rank.min(MAX_RANK).min(c - 1);
         let inverse: Vec<f64> = noise_steps.iter().map(|&steps| 1.0 / f64::from(scale(steps))).collect();
         let mut scaled = covariance.to_vec();
         for (row, a) in scaled.chunks_exact_mut(c).zip(&inverse) {
             row.iter_mut().zip(&inverse).for_each(|(x, b)| *x *= a * b);
         }
         let energy: f64 = (0..c).map(|i| scaled[i * c + i]).sum();
-        if cap == 0 || energy <= 0.0 {
+        if energy <= 0.0 {
             return None;
         }
         let mut n_sought = self.leading.values.len().max(FIRST_RANK).min(cap);
@@ -346,11 +347,6 @@ fn entropy_bits(counts: &[u32]) -> f64 {
     let n: u32 = counts.iter().sum();
     let bits = |&count: &u32| if count == 0 { 0.0 } else { f64::from(count) * log2(f64::from(n) / f64::from(count)) };
     counts.iter().map(bits).sum()
-}
-
-#[inline(always)]
-fn abs<S: Simd>(simd: S, x: S::F) -> S::F {
-    simd.max(x, simd.sub(simd.zero(), x))
 }
 
 /// What some groups come to.

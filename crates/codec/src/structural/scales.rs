@@ -127,10 +127,8 @@ impl ScaleModel {
             counts[t] = if values[t] == 0.0 { 0.0 } else { 1.0 };
             zeros[t] = 1.0 - counts[t];
         }
-        let zero = simd.zero();
-        let abs = |x: S::F| simd.max(x, simd.sub(zero, x));
         let counted = simd.load(&counts);
-        let deviations = abs(simd.load(deviations));
+        let deviations = abs(simd, simd.load(deviations));
 
         let n_counted = simd.sum_lanes(counted);
         let rate = (ROW_RATE * n_counted).min(0.4) / n_counted.max(1.0);
@@ -158,6 +156,11 @@ impl ScaleModel {
         }
         self.bias += LEARNING_RATE * simd.sum_lanes(gradient);
     }
+}
+
+#[inline(always)]
+pub(super) fn abs<S: Simd>(simd: S, x: S::F) -> S::F {
+    simd.max(x, simd.sub(simd.zero(), x))
 }
 
 /// log2 of magnitudes relative to their mean, those near 0 raised.
