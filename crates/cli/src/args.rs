@@ -5,18 +5,19 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use lmgc_codec::CodecName;
-use lmgc_codec::lm::Mask;
 use lmgc_collect::{Architecture, DatasetName, DeviceName};
-use lmgc_serialize::Format;
+use lmgc_serialize::{BytesPerGroup, Format};
 use lmgc_tokens::preprocess::Preprocess;
 
 mod bench;
 mod engine;
+mod lm;
 mod model;
 
 pub(crate) use bench::Bench;
 use engine::MemorySize;
 pub(crate) use engine::{BenchModel, Selftest};
+use lm::LmFlags;
 pub(crate) use model::{Model, ModelImport, ModelInfo, ModelPull, ModelVerb};
 
 /// Lossless compression of neural-network gradients with learned priors.
@@ -134,8 +135,8 @@ pub(crate) struct TextFormat {
     #[arg(long, default_value_t = Format::HexSpace)]
     pub(crate) format: Format,
     /// Bytes between separators: 1, 2, 3, 4 or 8
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub(crate) bytes_per_group: usize,
+    #[arg(long, value_name = "N", default_value_t = BytesPerGroup::default())]
+    pub(crate) bytes_per_group: BytesPerGroup,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -189,7 +190,8 @@ pub(crate) struct Detokenize {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  lmgc compress grad.safetensors\n  lmgc compress -9 step1.ckpt step2.ckpt\n  \
                         lmgc compress step200.safetensors --reference step100.safetensors\n  \
-                        lmgc compress grad.npy --codec lm --model smollm2-135m --format hex-space\n\n\
+                        lmgc compress grad.npy --codec lm --model smollm2-135m --mask none   # as in the paper\n  \
+                        lmgc compress grad.npy --codec lm --model smollm2-135m --format ids-exponent --mix\n\n\
                         Codec lm keeps what it has done in OUT.part: after an interruption, the same command goes on from \
                         there.")]
 pub(crate) struct Compress {
@@ -213,13 +215,7 @@ pub(crate) struct Compress {
     #[arg(long, value_name = "FILE")]
     pub(crate) reference: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) text: TextFormat,
-    /// Tokens in a window, start token included: 256 up to the model's limit
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = window)]
-    pub(crate) window: usize,
-    /// Tokens that get probability: none (all, as in the paper), alphabet (those that the format can give) or grammar (those that can come next)
-    #[arg(long, default_value_t = Mask::default())]
-    pub(crate) mask: Mask,
+    pub(crate) lm: LmFlags,
     /// Replace existing outputs
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -232,11 +228,6 @@ pub(crate) struct Compress {
     /// Begin afresh, even if an interrupted run of codec lm left OUT.part to go on from
     #[arg(long)]
     pub(crate) restart: bool,
-}
-
-fn window(text: &str) -> Result<usize, String> {
-    let n: usize = text.parse().map_err(|_| format!("'{text}' is no number"))?;
-    if n < 256 { Err("a window has at least 256 tokens".to_owned()) } else { Ok(n) }
 }
 
 /// -1 ... -9, as people know them.

@@ -168,6 +168,20 @@ pub enum Error {
         /// The shortest.
         min: usize,
     },
+    /// Settings of the language-model codec that do not go together.
+    #[error("{problem}")]
+    LmSettings {
+        /// Which, and what to do.
+        problem: String,
+    },
+    /// The model has too few tokens for a format.
+    #[error("model '{model}' has too few tokens for {format}: use a text format, or another model")]
+    VocabularyTooSmall {
+        /// The model's name.
+        model: String,
+        /// The format.
+        format: crate::lm::LmFormat,
+    },
     /// The model defines no token to start a window with.
     #[error("model '{model}' defines no start token (BOS): windows cannot begin; use another model")]
     NoStartToken {

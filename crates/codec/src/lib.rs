@@ -35,6 +35,7 @@ pub mod floor;
 mod inspect;
 mod journal;
 pub mod lm;
+mod logistic;
 mod progress;
 mod reference;
 mod streams;

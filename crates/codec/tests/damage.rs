@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{OneModel, lm_options, pack, takes_any_bytes, unpack};
 use lmgc_codec::files::{FileOptions, Place, compress_file, decompress_file, verify_file};
-use lmgc_codec::lm::{LmCodec, LmSettings};
+use lmgc_codec::lm::{LmCodec, LmFormat, LmSettings};
 use lmgc_codec::{
     BlockCodec, BlockInput, CodecId, CodecName, CompressOptions, EncodedBlock, Error, ModelSource, NoModels,
     NoProgress, Piece, Place as BlockPlace, baselines,
@@ -69,14 +69,22 @@ fn every_truncation_and_every_flipped_bit_is_bad_input() {
 #[test]
 fn block_decoders_survive_any_payload() {
     let models = tiny();
-    let lm = models.codec(SETTINGS());
     let original = gradient_like(2, 300);
     let shape = [75];
     let pieces = [Piece { shape: &shape, start: 0, len: 300, reference: None }];
     let place = BlockPlace { dtype: Dtype::F32, pieces: &pieces };
     let input = BlockInput { bytes: &original, place, is_token_ids: false };
     let mut codecs: Vec<(CodecId, Box<dyn BlockCodec>)> = plain_ids().map(|id| (id, at_reference_level(id))).collect();
-    codecs.push((CodecId::Lm, Box::new(lm)));
+    let mixed = LmSettings { mix: true, overlap_tokens: 20, ..SETTINGS() };
+    for settings in [
+        SETTINGS(),
+        LmSettings { lm_bits: Some(16), ..SETTINGS() },
+        LmSettings { format: LmFormat::Nibbles, lm_bits: Some(12), ..SETTINGS() },
+        LmSettings { format: LmFormat::Bytes, lm_bits: Some(16), ..mixed },
+        LmSettings { format: LmFormat::Exponents, ..mixed },
+    ] {
+        codecs.push((CodecId::Lm, Box::new(models.codec(settings))));
+    }
     for (id, codec) in codecs {
         let mut n_refused = 0;
         let encoded = codec.encode(input, &NoProgress).unwrap();

@@ -3,10 +3,13 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{OneModel, lm_options, pack};
-use lmgc_codec::lm::{LmSettings, Mask};
+use lmgc_codec::lm::{LmFormat, LmSettings, Mask};
 use lmgc_codec::{CodecName, CompressOptions};
 use lmgc_serialize::Format;
+use lmgc_tensors::{Dtype, safetensors};
 use lmgc_testkit::{TinyModel, gradient_like};
 
 fn hash(bytes: &[u8]) -> String {
@@ -48,7 +51,8 @@ fn the_language_model_writes_what_it_wrote() {
     assert_eq!(models.0.fingerprint().to_string(), "d8170578244cae08e80d204d4902c7d9fe357c461e168b211006bffb4c34d745");
     let original = gradient_like(2, 3001);
     let hash_of = |format, mask| {
-        let codec = models.codec(LmSettings { format, mask, window_tokens: 256, ..Default::default() });
+        let codec =
+            models.codec(LmSettings { format: Format::into(format), mask, window_tokens: 256, ..Default::default() });
         hash(&pack(&original, &lm_options(&codec)).0)
     };
     assert_eq!(
@@ -60,4 +64,29 @@ fn the_language_model_writes_what_it_wrote() {
         ],
         ["3f6cddee65a4f9e3", "0d781f0c33c0cb34", "afe8c305763938a5", "afd5683dcdd8f549"]
     );
+}
+
+#[test]
+fn what_goes_beyond_text_is_written_as_it_was() {
+    let models = OneModel::tiny(&TinyModel::default());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.safetensors");
+    let values = gradient_like(2, 4000);
+    let tensors = [("a".to_owned(), Dtype::F32, vec![40, 25], &values[..])];
+    safetensors::write(&path, &tensors, &BTreeMap::new()).unwrap();
+    let original = std::fs::read(path).unwrap();
+    let text = LmSettings { window_tokens: 256, ..Default::default() };
+    let mixed = LmSettings { mix: true, ..text };
+    let found = [
+        LmSettings { overlap_tokens: 100, ..text },
+        LmSettings { lm_bits: Some(16), ..text },
+        LmSettings { format: LmFormat::Nibbles, ..text },
+        LmSettings { format: LmFormat::Bytes, lm_bits: Some(16), ..text },
+        LmSettings { format: LmFormat::Exponents, ..text },
+        LmSettings { format: LmFormat::Nibbles, ..mixed },
+        LmSettings { format: LmFormat::Bytes, lm_bits: Some(16), overlap_tokens: 50, ..mixed },
+        LmSettings { format: LmFormat::Exponents, ..mixed },
+    ]
+    .map(|settings| hash(&pack(&original, &lm_options(&models.codec(settings))).0));
+    assert_eq!(found, [""; 8]);
 }

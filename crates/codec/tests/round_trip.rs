@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::{OneModel, lm_options, pack, takes_any_bytes, unpack};
-use lmgc_codec::lm::{LanguageModel, LmSettings, Mask};
+use lmgc_codec::lm::{LanguageModel, LmFormat, LmSettings, Mask};
 use lmgc_codec::{
     BlockCodec as _, BlockInput, CodecId, CodecName, CompressOptions, EncodedBlock, Error, Level, ModelRecord,
     ModelSource, NoModels, NoProgress, Piece, Place, baselines,
@@ -121,7 +121,8 @@ fn language_model_on_awkward_inputs() {
     let models = OneModel::tiny(&TinyModel::default());
     for format in Format::ALL {
         for mask in Mask::ALL {
-            let codec = models.codec(LmSettings { format, mask, window_tokens: 300, ..Default::default() });
+            let codec =
+                models.codec(LmSettings { format: format.into(), mask, window_tokens: 300, ..Default::default() });
             for original in awkward_inputs().iter().chain([&a_safetensors_file()]) {
                 let (packed, report) = pack(original, &lm_options(&codec));
                 assert_eq!(report.n_tokens == 0, original.is_empty());
@@ -138,11 +139,79 @@ fn the_grammar_saves_bits_where_there_are_separators() {
     let original = gradient_like(8, 6000);
     for format in [Format::HexSpace, Format::HexComma, Format::HexCommaSpace, Format::HexSemicolon, Format::Hex0x] {
         let [alphabet, grammar] = [Mask::Alphabet, Mask::Grammar].map(|mask| {
-            let settings = LmSettings { format, mask, window_tokens: 200, ..Default::default() };
+            let settings = LmSettings { format: format.into(), mask, window_tokens: 200, ..Default::default() };
             let input = BlockInput { bytes: &original, place: Place::UNKNOWN, is_token_ids: false };
             models.codec(settings).encode(input, &NoProgress).unwrap().payload.len()
         });
         assert!(grammar < alphabet, "{format}: {grammar} {alphabet}");
+    }
+}
+
+/// One of each kind that goes beyond the paper's.
+fn settings_beyond_text() -> Vec<LmSettings> {
+    let of = |format| LmSettings { format, window_tokens: 256, ..Default::default() };
+    vec![
+        of(LmFormat::Nibbles),
+        LmSettings { lm_bits: Some(12), overlap_tokens: 30, ..of(LmFormat::Nibbles) },
+        LmSettings { lm_bits: Some(16), ..of(LmFormat::Bytes) },
+        LmSettings { mix: true, ..of(LmFormat::Bytes) },
+        LmSettings { mix: true, lm_bits: Some(12), ..of(LmFormat::Nibbles) },
+        of(LmFormat::Exponents),
+        LmSettings { mix: true, overlap_tokens: 60, ..of(LmFormat::Exponents) },
+        LmSettings { lm_bits: Some(16), mask: Mask::Grammar, overlap_tokens: 100, ..of(Format::HexSpace.into()) },
+        LmSettings { lm_bits: Some(8), ..of(Format::Iso.into()) },
+    ]
+}
+
+#[test]
+fn beyond_text_on_awkward_inputs() {
+    let models = OneModel::tiny(&TinyModel::default());
+    for settings in settings_beyond_text() {
+        let codec = models.codec(settings);
+        for original in awkward_inputs().iter().chain([&a_safetensors_file()]) {
+            let (packed, _) = pack(original, &lm_options(&codec));
+            assert!(unpack(&packed, &models).unwrap() == *original, "{settings:?}, {} bytes", original.len());
+        }
+    }
+}
+
+#[test]
+fn beyond_text_on_all_types() {
+    let models = OneModel::tiny(&TinyModel { n_layers: 1, ..Default::default() });
+    for settings in settings_beyond_text() {
+        let codec = models.codec(settings);
+        for dtype in Dtype::ALL {
+            for (seed, shape) in [&[30, 5][..], &[4, 3, 3, 3], &[131], &[1], &[]].into_iter().enumerate() {
+                let len = shape.iter().product::<u64>() as usize * dtype.size_bytes() as usize;
+                // Some bytes too many: a block need not hold whole elements.
+                let bytes = gradient_like(seed as u64, len + seed);
+                let pieces = [Piece { shape, start: 0, len: bytes.len(), reference: None }];
+                let place = Place { dtype, pieces: &pieces };
+                let input = BlockInput { bytes: &bytes, place, is_token_ids: false };
+                let lmgc_codec::Encoded { codec: id, payload, n_lanes, .. } = codec.encode(input, &NoProgress).unwrap();
+                if id == CodecId::Raw {
+                    assert_eq!(payload, bytes, "more exponents than the model has tokens");
+                    continue;
+                }
+                let block = EncodedBlock { payload: &payload, raw_len: bytes.len(), n_lanes, place };
+                assert!(codec.decode(block, &NoProgress).unwrap() == bytes, "{settings:?} {dtype} {shape:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mixture_is_no_worse_than_the_model_and_learns_what_it_does_not_know() {
+    let models = OneModel::tiny(&TinyModel::default());
+    let original = gradient_like(21, 40_000);
+    for format in LmFormat::SYMBOLS {
+        let [alone, mixed] = [false, true].map(|mix| {
+            let settings = LmSettings { format, mix, window_tokens: 512, ..Default::default() };
+            let place = Place { dtype: Dtype::F32, pieces: &[] };
+            let input = BlockInput { bytes: &original, place, is_token_ids: false };
+            models.codec(settings).encode(input, &NoProgress).unwrap().payload.len()
+        });
+        assert!(mixed < alone, "{format}: {mixed} {alone}");
     }
 }
 
@@ -190,38 +259,49 @@ fn memory_changes_no_byte() {
     let models = OneModel::tiny(&TinyModel::default());
     // Some eight lanes of several windows each.
     let original = gradient_like(11, 6000);
-    let settings = LmSettings { window_tokens: 256, ..Default::default() };
-    let codec = models.codec(settings);
-    let (packed, _) = pack(&original, &lm_options(&codec));
-    let window_bytes = Engine::sequence_bytes(models.0.model(), 255) as u64;
-    for memory_bytes in [0, window_bytes, 3 * window_bytes, u64::MAX] {
-        let codec = models.codec(settings).with_memory(memory_bytes);
-        assert!(pack(&original, &lm_options(&codec)).0 == packed, "{memory_bytes} bytes");
-        assert!(unpack(&packed, &Frugal(&models, memory_bytes)).unwrap() == original, "{memory_bytes} bytes");
+    let text = LmSettings { window_tokens: 256, ..Default::default() };
+    let mixed = LmSettings { format: LmFormat::Bytes, mix: true, overlap_tokens: 50, ..text };
+    for settings in [text, LmSettings { overlap_tokens: 100, ..text }, mixed] {
+        let codec = models.codec(settings);
+        let (packed, _) = pack(&original, &lm_options(&codec));
+        let window_bytes = Engine::sequence_bytes(models.0.model(), 255) as u64;
+        for memory_bytes in [0, window_bytes, 3 * window_bytes, u64::MAX] {
+            let codec = models.codec(settings).with_memory(memory_bytes);
+            assert!(pack(&original, &lm_options(&codec)).0 == packed, "{memory_bytes} bytes");
+            assert!(unpack(&packed, &Frugal(&models, memory_bytes)).unwrap() == original, "{memory_bytes} bytes");
+        }
     }
 }
 
 #[test]
 fn threads_and_instruction_sets_give_the_same_file_and_read_each_others() {
     let tiny = TinyModel::default();
-    // Two lanes.
+    // Two lanes of text.
     let original = gradient_like(10, 2000);
-    let settings = LmSettings { window_tokens: 256, ..Default::default() };
-    let mut files = Vec::new();
-    for isa in lmgc_model::Kernels::available() {
-        // The scalar path is slow; threads do not depend on the instruction set.
-        for n_threads in [1, 2, 3, 8] {
-            let models = OneModel(OneModel::tiny(&tiny).0, isa);
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-            let packed = pool.install(|| pack(&original, &lm_options(&models.codec(settings))).0);
-            files.push((models, pool, packed));
+    let text = LmSettings { window_tokens: 256, ..Default::default() };
+    let mixed = LmSettings { mix: true, overlap_tokens: 20, ..text };
+    for settings in [
+        text,
+        LmSettings { mask: Mask::Grammar, lm_bits: Some(16), ..text },
+        LmSettings { format: LmFormat::Nibbles, ..mixed },
+        LmSettings { format: LmFormat::Exponents, ..mixed },
+    ] {
+        let mut files = Vec::new();
+        for isa in lmgc_model::Kernels::available() {
+            // The scalar path is slow; threads do not depend on the instruction set.
+            for n_threads in [1, 2, 3, 8] {
+                let models = OneModel(OneModel::tiny(&tiny).0, isa);
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+                let packed = pool.install(|| pack(&original, &lm_options(&models.codec(settings))).0);
+                files.push((models, pool, packed));
+            }
         }
-    }
-    for (_, _, packed) in &files {
-        assert!(*packed == files[0].2, "the same file");
-    }
-    for (models, pool, _) in &files {
-        assert!(pool.install(|| unpack(&files[0].2, models)).unwrap() == original, "{}", models.1.isa());
+        for (_, _, packed) in &files {
+            assert!(*packed == files[0].2, "the same file");
+        }
+        for (models, pool, _) in &files {
+            assert!(pool.install(|| unpack(&files[0].2, models)).unwrap() == original, "{}", models.1.isa());
+        }
     }
 }
 
@@ -238,10 +318,13 @@ fn token_data_sets_go_through_the_model_as_they_are() {
     let path = directory.path().join("x.tokens");
     safetensors::write(&path, &tensors, &BTreeMap::from([("lmgc.tokens".to_owned(), "1".to_owned())])).unwrap();
     let original = std::fs::read(path).unwrap();
-    let codec = models.codec(LmSettings { window_tokens: 256, ..Default::default() });
-    let (packed, report) = pack(&original, &lm_options(&codec));
-    assert_eq!(report.n_tokens, 2000, "one token a token, and none for the rest");
-    assert!(unpack(&packed, &models).unwrap() == original);
+    for settings in settings_beyond_text().into_iter().chain([LmSettings { window_tokens: 256, ..Default::default() }])
+    {
+        let codec = models.codec(settings);
+        let (packed, report) = pack(&original, &lm_options(&codec));
+        assert_eq!(report.n_tokens, 2000, "one token a token, and none for the rest");
+        assert!(unpack(&packed, &models).unwrap() == original);
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn round_trips_across_threads() {
     let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
     let (one, two) = (pool(1), pool(2));
     for format in [Format::HexNone, Format::HexSpace, Format::HexCommaSpace, Format::Iso] {
-        let codec = models.codec(LmSettings { format, window_tokens: 256, ..Default::default() });
+        let codec = models.codec(LmSettings { format: format.into(), window_tokens: 256, ..Default::default() });
         let (packed, report) = one.install(|| pack(&original, &lm_options(&codec)));
         assert!(two.install(|| pack(&original, &lm_options(&codec))).0 == packed, "{format}: the same file");
         assert!(two.install(|| unpack(&packed, &models)).unwrap() == original, "{format}");

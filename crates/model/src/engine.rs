@@ -178,6 +178,17 @@ impl<'m> Engine<'m> {
         Ok(&self.buffers.logits)
     }
 
+    /// Appends the batch's tokens, and leaves out what comes after the layers: for tokens whose logits nobody needs.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    ///
+    /// # Panics
+    /// As [`Engine::forward`].
+    pub fn feed(&mut self, batch: &[Segment<'_>]) -> Result<(), Error> {
+        self.append(batch).map(drop)
+    }
+
     /// As [`Engine::forward`], but hands each row's logits to `each` as they come, so that no more than a few rows'
     /// logits exist at a time. Returns what it returns, in the batch's order.
     ///

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use lmgc_codec::bench::memory::peak_bytes;
-use lmgc_codec::lm::{LanguageModel, LmSettings, Mask};
+use lmgc_codec::lm::{LanguageModel, Mask};
 use lmgc_model::{Engine, Kernels, OutputLayer, Segment};
+use lmgc_serialize::{BytesPerGroup, Format, Serializer};
 use serde_json::{Value, json};
 
 use crate::args::{BenchModel, Common};
@@ -82,7 +83,7 @@ fn token_ids(args: &BenchModel, language_model: &LanguageModel) -> anyhow::Resul
             data.chunks_exact(4).map(|id| u32::from_le_bytes([id[0], id[1], id[2], id[3]])).take(args.window).collect()
         }
         None => {
-            let alphabet = language_model.tokenizer().legal_alphabet(&LmSettings::default().serializer());
+            let alphabet = language_model.tokenizer().legal_alphabet(&default_serializer());
             anyhow::ensure!(!alphabet.is_empty(), "the tokenizer has no token of the format hex-space");
             // A multiplicative congruential generator (Steele and Vigna, 2021); what it draws hardly matters.
             let mut state = 1u64;
@@ -97,11 +98,16 @@ fn token_ids(args: &BenchModel, language_model: &LanguageModel) -> anyhow::Resul
     Ok(ids)
 }
 
+/// That of the paper's text.
+fn default_serializer() -> Serializer {
+    Serializer::new(Format::HexSpace, BytesPerGroup::default())
+}
+
 fn output_layer(mask: Mask, language_model: &LanguageModel) -> anyhow::Result<OutputLayer> {
     let model = language_model.model();
     Ok(match mask {
         Mask::Alphabet | Mask::Grammar => {
-            let alphabet = language_model.tokenizer().legal_alphabet(&LmSettings::default().serializer());
+            let alphabet = language_model.tokenizer().legal_alphabet(&default_serializer());
             OutputLayer::restricted(model, &alphabet)?
         }
         _ => OutputLayer::full(model),

@@ -5,22 +5,15 @@ use anyhow::Context;
 use lmgc_codec::files::{FileOptions, Place, compress_file, compress_file_resumable};
 use lmgc_codec::lm::{LmCodec, LmSettings};
 use lmgc_codec::{CodecId, CodecName, CompressOptions, CompressReport, Level, ModelSource};
-use lmgc_serialize::BytesPerGroup;
 use serde_json::json;
 
-use crate::args::{Common, Compress, TextFormat};
+use crate::args::{Common, Compress};
 use crate::exit::UsageError;
 use crate::models::Models;
 use crate::terminal::{Bars, Channel, bytes, rough_duration};
 
 /// Jobs shorter than this are not announced.
 const ANNOUNCE_FROM_SECONDS: f64 = 5.0;
-
-/// Bytes per group as the settings want them, or a usage error.
-pub(crate) fn bytes_per_group(text: &TextFormat) -> anyhow::Result<BytesPerGroup> {
-    BytesPerGroup::new(text.bytes_per_group)
-        .map_err(|e| UsageError(format!("invalid value for --bytes-per-group: {e}")).into())
-}
 
 pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
     if args.output.is_some() && args.inputs.len() > 1 {
@@ -45,13 +38,14 @@ pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
         ))
         .into());
     }
+    let is_lm = args.codec == CodecName::One(CodecId::Lm);
+    if is_lm {
+        args.lm.settings().check().map_err(|e| UsageError(e.to_string()))?;
+    } else if let Some(flag) = args.lm.named() {
+        return Err(UsageError(format!("{flag} is for --codec lm, not for --codec {}", args.codec)).into());
+    }
     let models = Models::new(args.model.as_deref(), common).with_reference(args.reference.as_deref())?;
-    let settings = LmSettings {
-        format: args.text.format,
-        bytes_per_group: bytes_per_group(&args.text)?,
-        window_tokens: args.window,
-        mask: args.mask,
-    };
+    let settings = args.lm.settings();
     let lm = match args.codec {
         CodecName::One(CodecId::Lm) => {
             Some(LmCodec::new(models.given()?, settings, models.kernels())?.with_memory(models.memory_bytes()))
@@ -128,10 +122,13 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
             "settings": if lm {
                 json!({
                     "model": args.model,
-                    "format": args.text.format.to_string(),
-                    "bytes_per_group": args.text.bytes_per_group,
-                    "window": args.window,
-                    "mask": args.mask.to_string(),
+                    "format": args.lm.format.to_string(),
+                    "bytes_per_group": args.lm.bytes_per_group.get(),
+                    "window": args.lm.window,
+                    "mask": args.lm.mask.to_string(),
+                    "lm_bits": args.lm.lm_bits,
+                    "mix": args.lm.mix,
+                    "overlap": args.lm.overlap,
                 })
             } else {
                 json!({ "level": args.level.level().and_then(Level::new).unwrap_or_default().get() })

@@ -48,13 +48,14 @@ pub(crate) fn run(args: &Demo, common: &Common) -> anyhow::Result<()> {
     let sample = sample(gradient, args.sample_kib as usize * 1024)?;
     let sample_file = out.join("sample.f32");
     lmgc_codec::files::write_atomically(&sample_file, &sample, true)?;
-    let tokens = tokenize_bytes(model.tokenizer(), &lm.settings().serializer(), &sample)?;
+    let serializer = lm.settings().serializer().context("the demo shows text")?;
+    let tokens = tokenize_bytes(model.tokenizer(), &serializer, &sample)?;
     say(common, "");
     say(
         common,
         format!("2. Take {} from its middle, as text and as tokens of {}.", bytes(sample.len() as u64), model.name()),
     );
-    let text = lm.settings().serializer().serialize(sample.get(..16).unwrap_or(&sample));
+    let text = serializer.serialize(sample.get(..16).unwrap_or(&sample));
     say(common, format!("   first four values: {text}"));
     say(
         common,

@@ -12,7 +12,6 @@ use lmgc_tokens::Tokenizer;
 use lmgc_tokens::dataset::{Options, Source, TensorInfo, TokenDataset, draw_sources};
 use serde_json::json;
 
-use super::compress::bytes_per_group;
 use crate::args::{Common, Detokenize, Tokenize};
 use crate::models::model_name;
 use crate::terminal::{Channel, bar, bytes, count, say_on};
@@ -85,7 +84,7 @@ fn read_source(path: &Path, common: &Common) -> anyhow::Result<Source> {
 }
 
 pub(crate) fn run(args: &Tokenize, common: &Common) -> anyhow::Result<()> {
-    let serializer = Serializer::new(args.text.format, bytes_per_group(&args.text)?);
+    let serializer = Serializer::new(args.text.format, args.text.bytes_per_group);
     let tokenizer = load_tokenizer(&args.model)?;
     let mut files = list_files(&args.inputs)?;
     if let Some(n) = args.num_subsample {

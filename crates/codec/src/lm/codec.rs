@@ -1,21 +1,28 @@
 //! The language-model codec.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use lmgc_model::{Engine, Kernels, OutputLayer, Segment};
-use lmgc_serialize::CHUNK_BYTES;
+use lmgc_serialize::{CHUNK_BYTES, Serializer};
+use lmgc_tensors::Dtype;
 use lmgc_tokens::dataset;
 use lmgc_tokens::stream::{detokenize_bytes, tokenize_bytes};
 
+use super::blend::BlendPlan;
 use super::grammar::Grammar;
+use super::lane::Legal;
 use super::payload::{Payload, Source};
-use super::settings::MIN_WINDOW_TOKENS;
-use super::windows::{Coder, Legal, Windows};
-use super::{LanguageModel, LmSettings, Mask};
+use super::run::Coder;
+use super::symbols::{Ranks, SymbolTable, byte_tokens, nibble_tokens, rank_tokens};
+use super::values::{Cut, ValueLayout};
+use super::windows::{WindowShape, Windows};
+use super::{LanguageModel, LmFormat, LmSettings, Mask};
+use crate::float_layout::bits_of;
 use crate::progress::Share;
-use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Progress};
+use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Place, Progress};
 
 /// Bytes of a block: some 270 windows of 2048 tokens, enough to fill the lanes.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -41,7 +48,7 @@ pub struct LmCodec {
     language_model: Arc<LanguageModel>,
     settings: LmSettings,
     kernels: Kernels,
-    /// Ids that can occur in the format's text, ascending.
+    /// Ids that can occur in the format's text, ascending; of a format without text the symbols' tokens.
     legal_ids: Vec<u32>,
     /// With mask `grammar`, of hexadecimal formats.
     grammar: Option<Grammar>,
@@ -59,16 +66,21 @@ impl LmCodec {
         if window > limit {
             return Err(Error::WindowTooLong { window, limit, model: language_model.name().to_owned() });
         }
-        if window < MIN_WINDOW_TOKENS {
-            return Err(Error::WindowTooShort { window, min: MIN_WINDOW_TOKENS });
-        }
-        let legal_ids = match settings.mask {
-            Mask::None => Vec::new(),
-            Mask::Alphabet | Mask::Grammar => language_model.tokenizer().legal_alphabet(&settings.serializer()),
+        settings.check()?;
+        let tokenizer = language_model.tokenizer();
+        let legal_ids = match (settings.format, settings.serializer()) {
+            (LmFormat::Nibbles, _) => nibble_tokens(tokenizer),
+            (LmFormat::Bytes, _) => byte_tokens(tokenizer),
+            (_, Some(serializer)) if settings.mask != Mask::None => Some(tokenizer.legal_alphabet(&serializer)),
+            _ => Some(Vec::new()),
         };
-        let grammar = match settings.mask {
-            Mask::Grammar => Grammar::new(language_model.tokenizer(), settings.serializer(), &legal_ids),
-            Mask::None | Mask::Alphabet => None,
+        let legal_ids = legal_ids.ok_or_else(|| Error::VocabularyTooSmall {
+            model: language_model.name().to_owned(),
+            format: settings.format,
+        })?;
+        let grammar = match (settings.mask, settings.serializer()) {
+            (Mask::Grammar, Some(serializer)) => Grammar::new(tokenizer, serializer, &legal_ids),
+            _ => None,
         };
         let memory_bytes = DEFAULT_MEMORY_BYTES;
         Ok(Self { language_model, settings, kernels, legal_ids, grammar, full_output: OnceLock::new(), memory_bytes })
@@ -104,8 +116,7 @@ impl LmCodec {
         if !made_with.is_from(self.language_model.tokenizer()) {
             return Err(Error::VocabularyMismatch { model: self.language_model.name().to_owned() });
         }
-        let (format, bytes_per_group) = (made_with.format, made_with.bytes_per_group);
-        let settings = LmSettings { format, bytes_per_group, ..self.settings };
+        let settings = self.settings.with_text(made_with.format, made_with.bytes_per_group);
         let codec = Self::new(self.language_model.clone(), settings, self.kernels)?;
         Ok(Some(codec.with_memory(self.memory_bytes)))
     }
@@ -116,19 +127,19 @@ impl LmCodec {
     /// Where the sample cannot be tokenised or the model cannot run.
     pub fn estimate(&self, sample: &[u8], n_bytes: u64) -> Result<Estimate, Error> {
         let sample = &sample[..sample.len().min(CHUNK_BYTES)];
-        let stream = tokenize_bytes(self.language_model.tokenizer(), &self.settings.serializer(), sample)?;
-        if stream.ids.is_empty() {
+        let ids = self.sample_tokens(sample)?;
+        if ids.is_empty() {
             return Ok(Estimate::default());
         }
-        let tokens_a_byte = stream.ids.len() as f64 / sample.len() as f64;
-        let (output, _) = self.output_for(&stream.ids)?;
+        let tokens_a_byte = ids.len() as f64 / sample.len() as f64;
+        let (output, _) = self.output_for(&ids)?;
         // Encoding: a piece of a window. Once to warm up.
-        let piece = &stream.ids[..stream.ids.len().min(128).min(self.settings.window_tokens - 1)];
+        let piece = &ids[..ids.len().min(128).min(self.settings.window_tokens - 1)];
         self.seconds_a_step(&output, &[piece])?;
         let encode_seconds_a_token = self.seconds_a_step(&output, &[piece])? / piece.len() as f64;
         // Decoding: a token of each lane that fits into memory.
         let n_block_tokens = n_bytes.min(BLOCK_BYTES as u64) as f64 * tokens_a_byte;
-        let windows = Windows::plan(n_block_tokens as usize, self.settings.window_tokens);
+        let windows = Windows::plan(n_block_tokens as usize, self.window_shape(1));
         let n_at_once = self.coder(&output).n_windows_at_once(windows).min(windows.n_lanes()).max(1);
         let tokens = vec![&piece[..1]; n_at_once];
         let decode_seconds_a_step = self.seconds_a_step(&output, &tokens)?;
@@ -137,6 +148,20 @@ impl LmCodec {
             encode_seconds: n_tokens * encode_seconds_a_token,
             decode_seconds: n_tokens / n_at_once as f64 * decode_seconds_a_step,
         })
+    }
+
+    /// About as many tokens as a file's bytes like these give; where that depends on their type, as if they were f32.
+    fn sample_tokens(&self, sample: &[u8]) -> Result<Vec<u32>, Error> {
+        let tokenizer = self.language_model.tokenizer();
+        let Some(serializer) = self.settings.serializer() else {
+            let table = self.symbol_table(Dtype::F32, sample);
+            return Ok(table.map(|(cut, table, _)| table.tokens_of(&cut.heads(sample))).unwrap_or_default());
+        };
+        let bytes = match self.text_cut(Dtype::F32) {
+            Some(cut) => head_bytes(cut, &cut.heads(sample)),
+            None => sample.to_vec(),
+        };
+        Ok(tokenize_bytes(tokenizer, &serializer, &bytes)?.ids)
     }
 
     /// Seconds that the model takes for one batch: some tokens of each of several sequences.
@@ -180,6 +205,204 @@ impl LmCodec {
             memory_bytes: self.memory_bytes,
         }
     }
+
+    /// What windows hold of values of so many tokens.
+    fn window_shape(&self, value_tokens: usize) -> WindowShape {
+        WindowShape::new(self.settings.window_tokens, self.settings.overlap_tokens, value_tokens)
+    }
+
+    /// Where values become text in part.
+    fn text_cut(&self, dtype: Dtype) -> Option<Cut> {
+        let layout = ValueLayout::of(dtype);
+        self.settings.lm_bits.map(|bits| Cut { layout, head_bits: bits.min(layout.n_bits) })
+    }
+
+    /// The cut, the symbols of a block and, for exponents, which there are; `None` if that is more than the model has tokens.
+    fn symbol_table(&self, dtype: Dtype, bytes: &[u8]) -> Option<(Cut, SymbolTable, Option<Ranks>)> {
+        let cut = self.symbol_cut(dtype);
+        if let Some(bits) = self.settings.format.symbol_bits() {
+            return Some((cut, SymbolTable::all(cut, bits, &self.legal_ids), None));
+        }
+        let ranks = Ranks::of(&cut.heads(bytes));
+        let table = self.ranked_table(cut, &ranks)?;
+        Some((cut, table, Some(ranks)))
+    }
+
+    fn symbol_cut(&self, dtype: Dtype) -> Cut {
+        let layout = ValueLayout::of(dtype);
+        let head_bits = match self.settings.format {
+            LmFormat::Exponents => layout.leading_bits,
+            _ => self.settings.lm_bits.unwrap_or(u32::MAX).min(layout.n_bits),
+        };
+        Cut { layout, head_bits }
+    }
+
+    fn ranked_table(&self, cut: Cut, ranks: &Ranks) -> Option<SymbolTable> {
+        let tokens = rank_tokens(self.language_model.tokenizer(), ranks.heads().len())?;
+        Some(SymbolTable::of_ranks(cut, ranks, &tokens))
+    }
+
+    fn symbols_output(&self, table: &SymbolTable) -> Result<OutputLayer, Error> {
+        Ok(OutputLayer::restricted(self.language_model.model(), &table.tokens())?)
+    }
+
+    /// What says how likely symbols are.
+    fn symbols_legal(&self, table: &SymbolTable, place: Place<'_>) -> Legal<'static> {
+        if !self.settings.mix {
+            return Legal::All;
+        }
+        let sign_last = self.settings.format == LmFormat::Exponents && table.cut.layout.has_sign;
+        Legal::Blended(Arc::new(BlendPlan::new(
+            table.cut.layout,
+            (table.cut.head_bits, table.symbol_bits),
+            &table.bits(),
+            table.frequencies(),
+            sign_last,
+            far_values(place),
+        )))
+    }
+
+    fn encode_symbols(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
+        let BlockInput { bytes, place, .. } = input;
+        let Some((cut, table, ranks)) = self.symbol_table(place.dtype, bytes) else {
+            progress.advance(bytes.len() as u64);
+            return Ok(Encoded::plain(CodecId::Raw, bytes.to_vec()));
+        };
+        let (rest, side) = (cut.encode_rest(bytes), ranks.map(|ranks| ranks.to_bytes()).unwrap_or_default());
+        let ids = table.tokens_of(&cut.heads(bytes));
+        let output = Output::Own(self.symbols_output(&table)?);
+        let windows = Windows::plan(ids.len(), self.window_shape(table.value_tokens()));
+        let share = Share::new(progress, bytes.len(), ids.len());
+        let lanes = self.coder(&output).encode(&ids, windows, &self.symbols_legal(&table, place), &share)?;
+        let payload = Payload {
+            source: Source::Symbols,
+            rest: Some(&rest),
+            n_tokens: ids.len(),
+            n_legal: table.len(),
+            side: &side,
+            extra_ids: Vec::new(),
+            places: Vec::new(),
+            lanes: lanes.iter().map(Vec::as_slice).collect(),
+        };
+        Ok(encoded(&payload, windows))
+    }
+
+    fn decode_symbols(
+        &self,
+        payload: &Payload<'_>,
+        block: EncodedBlock<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u8>, Error> {
+        let EncodedBlock { raw_len, n_lanes, place, .. } = block;
+        let cut = self.symbol_cut(place.dtype);
+        let table = match self.settings.format {
+            LmFormat::Text(_) => return Err(Error::corrupt_block("symbols where the settings say text")),
+            LmFormat::Exponents => {
+                let ranks = Ranks::parse(payload.side, cut.head_bits)?;
+                let table = self.ranked_table(cut, &ranks);
+                table.ok_or_else(|| Error::corrupt_block("more exponents than the model has tokens"))?
+            }
+            LmFormat::Nibbles | LmFormat::Bytes if !payload.side.is_empty() => {
+                return Err(Error::corrupt_block("a table for symbols that need none"));
+            }
+            LmFormat::Nibbles => SymbolTable::all(cut, 4, &self.legal_ids),
+            LmFormat::Bytes => SymbolTable::all(cut, 8, &self.legal_ids),
+        };
+        if payload.n_legal != table.len() || !payload.extra_ids.is_empty() {
+            return Err(Error::corrupt_block("the symbols are not those of the settings"));
+        }
+        if payload.n_tokens != cut.n_values(raw_len) * table.value_tokens()
+            || (table.len() == 0 && payload.n_tokens > 0)
+        {
+            let what = format!("{} symbols cannot stand for {raw_len} bytes", payload.n_tokens);
+            return Err(Error::corrupt_block(what));
+        }
+        let output = Output::Own(self.symbols_output(&table)?);
+        let shape = self.window_shape(table.value_tokens());
+        let windows = Windows::with_lanes(payload.n_tokens, shape, usize::from(n_lanes))?;
+        let share = Share::new(progress, raw_len, payload.n_tokens);
+        let legal = self.symbols_legal(&table, place);
+        let ids = self.coder(&output).decode(&payload.lanes, windows, &legal, &share)?;
+        cut.decode_rest(&table.heads_of(&ids)?, payload.rest.unwrap_or_default(), raw_len)
+    }
+
+    /// The token ids of a block: as many as there are of ids, or those of text that stands for some bytes.
+    fn decode_tokens(
+        &self,
+        payload: &Payload<'_>,
+        n_expected: Option<usize>,
+        block: EncodedBlock<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u32>, Error> {
+        let EncodedBlock { raw_len, n_lanes, .. } = block;
+        let plausible = n_expected.is_some_and(|n| match payload.source {
+            Source::TokenIds => payload.n_tokens == n,
+            _ => payload.n_tokens <= n * MAX_TOKENS_A_BYTE + n.div_ceil(CHUNK_BYTES) * MAX_TOKENS_A_CHUNK,
+        });
+        if !plausible {
+            let what = format!("{} tokens cannot stand for {raw_len} bytes", payload.n_tokens);
+            return Err(Error::corrupt_block(what));
+        }
+        if payload.n_legal != self.legal_ids.len() {
+            let what = format!(
+                "its alphabet has {} tokens, that of model '{}' has {}",
+                payload.n_legal,
+                self.language_model.name(),
+                self.legal_ids.len()
+            );
+            return Err(Error::corrupt_block(what));
+        }
+        if self.settings.mask == Mask::None && !payload.extra_ids.is_empty() {
+            return Err(Error::corrupt_block("extra tokens where every token is allowed"));
+        }
+        let output = match self.settings.mask {
+            Mask::None => self.full_output(),
+            Mask::Alphabet | Mask::Grammar => self
+                .restricted_output(&payload.extra_ids)
+                .map_err(|_| Error::corrupt_block("an extra token is beyond the vocabulary"))?,
+        };
+        if output.get().n_symbols() == 0 && payload.n_tokens > 0 {
+            return Err(Error::corrupt_block("there are tokens but no alphabet"));
+        }
+        let windows = Windows::with_lanes(payload.n_tokens, self.window_shape(1), usize::from(n_lanes))?;
+        let share = Share::new(progress, raw_len, payload.n_tokens);
+        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(n_expected.unwrap_or(0)));
+        let legal = match (payload.source, &texts) {
+            (Source::BytesByGrammar, Some(texts)) if payload.extra_ids.is_empty() => Legal::At(*texts, &payload.places),
+            (Source::BytesByGrammar, _) => {
+                return Err(Error::corrupt_block("tokens by a grammar that the settings do not have"));
+            }
+            _ => Legal::All,
+        };
+        self.coder(&output).decode(&payload.lanes, windows, &legal, &share)
+    }
+}
+
+/// So many values before one, another is likely to be alike: the same tap of the kernel before, or the same column of the row
+/// before.
+fn far_values(place: Place<'_>) -> usize {
+    let largest = place.pieces.iter().max_by_key(|piece| piece.len);
+    let inner: u64 = match largest.map(|piece| piece.shape) {
+        Some([_, _, taps @ ..]) if !taps.is_empty() => taps.iter().copied().reduce(u64::saturating_mul).unwrap_or(1),
+        Some([_, columns]) => *columns,
+        _ => 0,
+    };
+    let distance = usize::try_from(inner).unwrap_or(0);
+    if distance < 3 { 3 } else { distance }
+}
+
+/// The upper bytes of values, each in memory order.
+fn head_bytes(cut: Cut, heads: &[u64]) -> Vec<u8> {
+    heads.iter().flat_map(|head| head.to_le_bytes().into_iter().take(cut.head_bits as usize / 8)).collect()
+}
+
+fn encoded(payload: &Payload<'_>, windows: Windows) -> Encoded {
+    Encoded {
+        codec: CodecId::Lm,
+        payload: payload.to_bytes(),
+        n_lanes: windows.n_lanes() as u16,
+        n_tokens: payload.n_tokens as u64,
+    }
 }
 
 /// An output layer that lives as long as the codec or as long as the block.
@@ -200,17 +423,30 @@ impl Output<'_> {
 impl BlockCodec for LmCodec {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
         let as_ids = input.is_token_ids && input.bytes.len().is_multiple_of(4);
-        let (source, ids, side) = if as_ids {
+        let serializer = match self.settings.serializer() {
+            Some(serializer) => serializer,
+            // Token ids need no serialiser.
+            None if as_ids => Serializer::new(lmgc_serialize::Format::HexNone, self.settings.bytes_per_group),
+            None => return self.encode_symbols(input, progress),
+        };
+        let mut text_bytes = Cow::Borrowed(input.bytes);
+        let (mut rest, mut side) = (None, Vec::new());
+        let (source, ids) = if as_ids {
             let ids = input.bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            (Source::TokenIds, ids, Vec::new())
+            (Source::TokenIds, ids)
         } else {
-            let stream = tokenize_bytes(self.language_model.tokenizer(), &self.settings.serializer(), input.bytes)?;
-            (Source::Bytes, stream.ids, stream.side)
+            if let Some(cut) = self.text_cut(input.place.dtype) {
+                text_bytes = Cow::Owned(head_bytes(cut, &cut.heads(input.bytes)));
+                rest = Some(cut.encode_rest(input.bytes));
+            }
+            let stream = tokenize_bytes(self.language_model.tokenizer(), &serializer, &text_bytes)?;
+            side = stream.side;
+            (Source::Bytes, stream.ids)
         };
         let (output, extra_ids) = self.output_for(&ids)?;
-        let windows = Windows::plan(ids.len(), self.settings.window_tokens);
+        let windows = Windows::plan(ids.len(), self.window_shape(1));
         let share = Share::new(progress, input.bytes.len(), ids.len());
-        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(input.bytes.len()));
+        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(text_bytes.len()));
         let places = match &texts {
             Some(texts) if source == Source::Bytes && extra_ids.is_empty() && side.is_empty() => {
                 let symbols = ids.iter().map(|id| self.legal_ids.binary_search(id).map_or(u32::MAX, |at| at as u32));
@@ -222,10 +458,11 @@ impl BlockCodec for LmCodec {
             (Some(texts), Some(places)) => (Source::BytesByGrammar, Legal::At(*texts, places)),
             _ => (source, Legal::All),
         };
-        let lanes = self.coder(&output).encode(&ids, windows, legal, &share)?;
+        let lanes = self.coder(&output).encode(&ids, windows, &legal, &share)?;
         let places = places.iter().flat_map(|places| windows.lane_starts().map(|start| places[start])).collect();
         let payload = Payload {
             source,
+            rest: rest.as_deref(),
             n_tokens: ids.len(),
             n_legal: self.legal_ids.len(),
             side: &side,
@@ -233,73 +470,41 @@ impl BlockCodec for LmCodec {
             places,
             lanes: lanes.iter().map(Vec::as_slice).collect(),
         };
-        Ok(Encoded {
-            codec: CodecId::Lm,
-            payload: payload.to_bytes(),
-            n_lanes: windows.n_lanes() as u16,
-            n_tokens: ids.len() as u64,
-        })
+        Ok(encoded(&payload, windows))
     }
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-        let EncodedBlock { payload, raw_len, n_lanes, .. } = block;
-        let payload = Payload::parse(payload, n_lanes)?;
-        let plausible = match payload.source {
-            Source::TokenIds => raw_len.is_multiple_of(4) && payload.n_tokens == raw_len / 4,
-            Source::Bytes | Source::BytesByGrammar => {
-                let n_chunks = raw_len.div_ceil(CHUNK_BYTES);
-                payload.n_tokens <= raw_len * MAX_TOKENS_A_BYTE + n_chunks * MAX_TOKENS_A_CHUNK
+        let EncodedBlock { payload, raw_len, n_lanes, place } = block;
+        let is_cut = self.settings.lm_bits.is_some() || !self.settings.format.is_text();
+        let payload = Payload::parse(payload, n_lanes, is_cut)?;
+        let bytes = match (payload.source, self.settings.serializer()) {
+            (Source::Symbols, _) => self.decode_symbols(&payload, block, progress)?,
+            (Source::TokenIds, _) => {
+                let ids =
+                    self.decode_tokens(&payload, raw_len.is_multiple_of(4).then_some(raw_len / 4), block, progress)?;
+                if !payload.side.is_empty() {
+                    return Err(Error::corrupt_block("token exceptions for tokens that are not made from bytes"));
+                }
+                ids.iter().flat_map(|id| id.to_le_bytes()).collect()
             }
-        };
-        if !plausible {
-            let what = format!("{} tokens cannot stand for {raw_len} bytes", payload.n_tokens);
-            return Err(Error::corrupt_block(what));
-        }
-        if payload.n_legal != self.legal_ids.len() {
-            let what = format!(
-                "its alphabet has {} tokens, that of model '{}' has {}",
-                payload.n_legal,
-                self.language_model.name(),
-                self.legal_ids.len()
-            );
-            return Err(Error::corrupt_block(what));
-        }
-        if self.settings.mask == Mask::None && !payload.extra_ids.is_empty() {
-            return Err(Error::corrupt_block("extra tokens where every token is allowed"));
-        }
-        if payload.source == Source::TokenIds && !payload.side.is_empty() {
-            return Err(Error::corrupt_block("token exceptions for tokens that are not made from bytes"));
-        }
-        let output = match self.settings.mask {
-            Mask::None => self.full_output(),
-            Mask::Alphabet | Mask::Grammar => self
-                .restricted_output(&payload.extra_ids)
-                .map_err(|_| Error::corrupt_block("an extra token is beyond the vocabulary"))?,
-        };
-        if output.get().n_symbols() == 0 && payload.n_tokens > 0 {
-            return Err(Error::corrupt_block("there are tokens but no alphabet"));
-        }
-        let windows = Windows::with_lanes(payload.n_tokens, self.settings.window_tokens, usize::from(n_lanes))?;
-        let share = Share::new(progress, raw_len, payload.n_tokens);
-        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(raw_len));
-        let legal = match (payload.source, &texts) {
-            (Source::BytesByGrammar, Some(texts)) if payload.extra_ids.is_empty() => Legal::At(*texts, &payload.places),
-            (Source::BytesByGrammar, _) => {
-                return Err(Error::corrupt_block("tokens by a grammar that the settings do not have"));
+            (Source::Bytes | Source::BytesByGrammar, None) => {
+                return Err(Error::corrupt_block("text where the settings say symbols"));
             }
-            _ => Legal::All,
-        };
-        let ids = self.coder(&output).decode(&payload.lanes, windows, legal, &share)?;
-        let bytes = match payload.source {
-            Source::TokenIds => ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
-            Source::Bytes | Source::BytesByGrammar => detokenize_bytes(
-                self.language_model.tokenizer(),
-                &self.settings.serializer(),
-                &ids,
-                payload.side,
-                raw_len as u64,
-            )
-            .map_err(|e| Error::corrupt_block(e.to_string()))?,
+            (Source::Bytes | Source::BytesByGrammar, Some(serializer)) => {
+                let cut = self.text_cut(place.dtype);
+                let text_len = cut.map_or(raw_len, |cut| cut.n_values(raw_len) * cut.head_bits as usize / 8);
+                let ids = self.decode_tokens(&payload, Some(text_len), block, progress)?;
+                let tokenizer = self.language_model.tokenizer();
+                let bytes = detokenize_bytes(tokenizer, &serializer, &ids, payload.side, text_len as u64)
+                    .map_err(|e| Error::corrupt_block(e.to_string()))?;
+                match cut {
+                    Some(cut) => {
+                        let heads: Vec<u64> = bytes.chunks_exact(cut.head_bits as usize / 8).map(bits_of).collect();
+                        cut.decode_rest(&heads, payload.rest.unwrap_or_default(), raw_len)?
+                    }
+                    None => bytes,
+                }
+            }
         };
         if bytes.len() != raw_len {
             return Err(Error::corrupt_block(format!("{} bytes decoded for a block of {raw_len}", bytes.len())));

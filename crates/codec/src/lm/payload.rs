@@ -13,16 +13,20 @@ pub(crate) enum Source {
     TokenIds,
     /// Bytes, and their tokens keep to the format's grammar.
     BytesByGrammar,
+    /// Symbols of values.
+    Symbols,
 }
 
 /// A parsed payload; everything has been checked against the payload's own length.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Payload<'a> {
     pub(crate) source: Source,
+    /// What does not pass through the model, where values are cut; not with token ids.
+    pub(crate) rest: Option<&'a [u8]>,
     pub(crate) n_tokens: usize,
     /// Size of the format's alphabet, 0 where none is used: a check that both sides mean the same symbols.
     pub(crate) n_legal: usize,
-    /// What the tokenizer loses or changes (crate `lmgc-tokens`).
+    /// What the tokenizer loses or changes (crate `lmgc-tokens`); the table of exponents, for symbols.
     pub(crate) side: &'a [u8],
     /// Token ids beyond the format's alphabet, strictly ascending.
     pub(crate) extra_ids: Vec<u32>,
@@ -38,7 +42,12 @@ impl<'a> Payload<'a> {
             Source::Bytes => 0,
             Source::TokenIds => 1,
             Source::BytesByGrammar => 2,
+            Source::Symbols => 3,
         }];
+        if let Some(rest) = self.rest {
+            put_varint(&mut out, rest.len() as u64);
+            out.extend(rest);
+        }
         put_varint(&mut out, self.n_tokens as u64);
         put_varint(&mut out, self.n_legal as u64);
         put_varint(&mut out, self.side.len() as u64);
@@ -61,20 +70,28 @@ impl<'a> Payload<'a> {
         out
     }
 
-    pub(crate) fn parse(bytes: &'a [u8], n_lanes: u16) -> Result<Self, Error> {
-        Self::parse_fields(bytes, n_lanes).map_err(|error| match error {
+    /// `is_cut`: whether the settings cut values.
+    pub(crate) fn parse(bytes: &'a [u8], n_lanes: u16, is_cut: bool) -> Result<Self, Error> {
+        Self::parse_fields(bytes, n_lanes, is_cut).map_err(|error| match error {
             Error::Container(field) => Error::corrupt_block(format!("lm payload: {field}")),
             other => other,
         })
     }
 
-    fn parse_fields(bytes: &'a [u8], n_lanes: u16) -> Result<Self, Error> {
+    fn parse_fields(bytes: &'a [u8], n_lanes: u16, is_cut: bool) -> Result<Self, Error> {
         let mut fields = Fields::new(bytes, 0);
         let source = match fields.u8("lm source")? {
             0 => Source::Bytes,
             1 => Source::TokenIds,
             2 => Source::BytesByGrammar,
+            3 => Source::Symbols,
             other => return Err(Error::corrupt_block(format!("lm source {other} is not known"))),
+        };
+        let rest = if is_cut && source != Source::TokenIds {
+            let len = fields.varint("length of the values' rest")?;
+            Some(fields.bytes(len, "values' rest")?)
+        } else {
+            None
         };
         let narrow = |value| {
             usize::try_from(value).map_err(|_| Error::corrupt_block("a number of tokens is beyond this machine"))
@@ -109,13 +126,13 @@ impl<'a> Payload<'a> {
         for len in lane_lens {
             lanes.push(fields.bytes(len, "lane")?);
         }
-        let rest = fields.rest();
+        let last = fields.rest();
         if n_lanes > 0 {
-            lanes.push(rest);
-        } else if !rest.is_empty() {
+            lanes.push(last);
+        } else if !last.is_empty() {
             return Err(Error::corrupt_block("bytes follow an lm payload without lanes"));
         }
-        Ok(Self { source, n_tokens, n_legal, side, extra_ids, places, lanes })
+        Ok(Self { source, rest, n_tokens, n_legal, side, extra_ids, places, lanes })
     }
 }
 
@@ -126,6 +143,7 @@ mod tests {
     fn example() -> Payload<'static> {
         Payload {
             source: Source::Bytes,
+            rest: None,
             n_tokens: 300,
             n_legal: 187,
             side: b"side",
@@ -138,7 +156,7 @@ mod tests {
     #[test]
     fn round_trip() {
         let bytes = example().to_bytes();
-        assert_eq!(Payload::parse(&bytes, 3).unwrap(), example());
+        assert_eq!(Payload::parse(&bytes, 3, false).unwrap(), example());
         let by_grammar = Payload {
             source: Source::BytesByGrammar,
             extra_ids: vec![],
@@ -146,9 +164,12 @@ mod tests {
             places: vec![0, 1000, 1001],
             ..example()
         };
-        assert_eq!(Payload::parse(&by_grammar.to_bytes(), 3).unwrap(), by_grammar);
+        assert_eq!(Payload::parse(&by_grammar.to_bytes(), 3, false).unwrap(), by_grammar);
+        let symbols = Payload { source: Source::Symbols, rest: Some(b"rest"), extra_ids: vec![], ..example() };
+        assert_eq!(Payload::parse(&symbols.to_bytes(), 3, true).unwrap(), symbols);
         let empty = Payload {
             source: Source::TokenIds,
+            rest: None,
             n_tokens: 0,
             n_legal: 0,
             side: b"",
@@ -156,7 +177,7 @@ mod tests {
             places: vec![],
             lanes: vec![],
         };
-        assert_eq!(Payload::parse(&empty.to_bytes(), 0).unwrap(), empty);
+        assert_eq!(Payload::parse(&empty.to_bytes(), 0, true).unwrap(), empty);
     }
 
     #[test]
@@ -164,14 +185,14 @@ mod tests {
         let bytes = example().to_bytes();
         for len in 0..bytes.len() {
             // Cutting the last lane short is not visible here; the lanes' decoders see it.
-            if let Ok(payload) = Payload::parse(&bytes[..len], 3) {
+            if let Ok(payload) = Payload::parse(&bytes[..len], 3, false) {
                 assert_eq!(payload.lanes[..2], example().lanes[..2]);
             }
         }
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(payload) = Payload::parse(&damaged, 3) {
+            if let Ok(payload) = Payload::parse(&damaged, 3, false) {
                 assert_ne!(payload, example());
             }
         }

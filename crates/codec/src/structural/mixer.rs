@@ -2,12 +2,10 @@
 //! are learned as the data is coded. Most of them come from counts in contexts.
 
 use lmgc_coder::{BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder};
-use lmgc_kernels::arch::scalar::Scalar;
-use lmgc_kernels::{LANES, Simd, log2};
 
-use super::scales::exp2;
 use super::shape::{Prior, Shape};
 use crate::bits::{BitPacker, BitUnpacker};
+use crate::logistic::{Counter, Logistic, boxed};
 
 /// Contexts that are counted.
 pub(super) const N_CONTEXTS: usize = 3;
@@ -22,56 +20,22 @@ pub(super) const N_NODES: usize = 2;
 /// Counters of each context.
 const CELL_BITS: u32 = 13;
 const N_CELLS: usize = 1 << CELL_BITS;
-/// Resolution of [`Tables::stretch`] and [`Tables::squash`].
-const STRETCH_BITS: u32 = 12;
-const SQUASH_STEPS: f32 = 64.0;
-const MAX_SUM: f32 = 16.0;
-const N_SQUASH: usize = (2.0 * MAX_SUM * SQUASH_STEPS) as usize + 1;
-/// A counter stops growing more certain here, and a mixer's steps stop getting smaller.
-const MAX_COUNT: u32 = 1000;
-const COUNT_BITS: u32 = 10;
+/// A mixer's steps stop getting smaller here.
 const N_LEARNING_RATES: usize = 4096;
 
-/// Functions that are looked up. Their lengths let indices go unchecked.
+/// Functions that are looked up.
 pub(super) struct Tables {
-    /// log2 of the odds of a probability's upper 12 bits.
-    stretch: Box<[f32; 1 << STRETCH_BITS]>,
-    /// The probability of log2 of odds, from -16 in steps of 1/64, in 1 / 65536.
-    squash: Box<[u16; N_SQUASH]>,
-    /// By how often a counter has counted: the weight of what comes next, in 1 / 65536.
-    rates: Box<[u32; 1 << COUNT_BITS]>,
+    logistic: Logistic,
     /// By how often a mixer has learned: its next step.
     learning_rates: Box<[f32; N_LEARNING_RATES]>,
     pub(super) prior: Prior,
 }
 
-fn boxed<T: Copy + Default, const N: usize>(f: impl FnMut(usize) -> T) -> Box<[T; N]> {
-    let mut table: Box<[T; N]> = vec![T::default(); N].try_into().unwrap_or_else(|_| Box::new([T::default(); N]));
-    table.iter_mut().zip((0..N).map(f)).for_each(|(to, value)| *to = value);
-    table
-}
-
-/// The first of what all lanes are.
-fn first(lanes: <Scalar as Simd>::F) -> f32 {
-    let mut stored = [0.0; LANES];
-    Scalar.store(lanes, &mut stored);
-    stored[0]
-}
-
 impl Tables {
     pub(super) fn new() -> Self {
-        let stretch = boxed(|i| {
-            let p = (i as f32 + 0.5) / (1u32 << STRETCH_BITS) as f32;
-            first(log2(Scalar, Scalar.splat(p / (1.0 - p))))
-        });
-        let squash = boxed(|i| {
-            let x = i as f32 / SQUASH_STEPS - MAX_SUM;
-            (65536.0 / (1.0 + first(exp2(Scalar, Scalar.splat(-x))))).clamp(1.0, 65535.0) as u16
-        });
-        let rates = boxed(|n| (65536.0 / (n as f32 + 1.6)) as u32);
         // Slower than a single question would want, because there are many.
         let learning_rates = boxed(|n| 0.0007 * (1.0 + 20.0 / (1.0 + n as f32 / 50.0)));
-        Self { stretch, squash, rates, learning_rates, prior: Prior::new() }
+        Self { logistic: Logistic::new(), learning_rates, prior: Prior::new() }
     }
 }
 
@@ -221,14 +185,13 @@ impl Channel for Reading<'_> {
 pub(super) struct MixerState {
     weights: [[f32; N_OPINIONS]; N_NODES],
     n_learned: [u16; N_NODES],
-    /// Probability in the upper 22 bits, count in the lower 10.
-    cells: [Box<[u32; N_CELLS]>; N_CONTEXTS],
+    cells: [Box<[Counter; N_CELLS]>; N_CONTEXTS],
     shape: Shape,
 }
 
 impl Default for MixerState {
     fn default() -> Self {
-        let cells = core::array::from_fn(|_| boxed(|_| 0));
+        let cells = core::array::from_fn(|_| boxed(|_| Counter::NEW));
         Self { weights: [FIRST_WEIGHTS; N_NODES], n_learned: [0; N_NODES], cells, shape: Shape::default() }
     }
 }
@@ -244,7 +207,7 @@ impl<'a> Mixer<'a> {
     pub(super) fn new(tables: &'a Tables, state: &'a mut MixerState) -> Self {
         state.weights = [FIRST_WEIGHTS; N_NODES];
         state.n_learned = [0; N_NODES];
-        state.cells.iter_mut().for_each(|cells| cells.fill(1 << 31));
+        state.cells.iter_mut().for_each(|cells| cells.fill(Counter::NEW));
         state.shape.reset(&tables.prior);
         Self { tables, state }
     }
@@ -269,12 +232,11 @@ impl<'a> Mixer<'a> {
         let mut opinions = [BIAS; N_OPINIONS];
         opinions[..N_GIVEN].copy_from_slice(&question.opinions);
         for ((opinion, cells), &cell) in opinions[N_GIVEN..].iter_mut().zip(&state.cells).zip(&question.cells) {
-            *opinion = tables.stretch[(cells[cell % N_CELLS] >> (32 - STRETCH_BITS)) as usize];
+            *opinion = tables.logistic.stretch(cells[cell % N_CELLS]);
         }
         let weights = &mut state.weights[node];
         let sum: f32 = weights.iter().zip(&opinions).map(|(w, opinion)| w * opinion).sum();
-        let index = (sum * SQUASH_STEPS + MAX_SUM * SQUASH_STEPS).round_ties_even() as i32;
-        let probability = u32::from(tables.squash[index.clamp(0, N_SQUASH as i32 - 1) as usize]);
+        let probability = tables.logistic.squash(sum);
 
         let bit = decide(probability);
 
@@ -287,7 +249,7 @@ impl<'a> Mixer<'a> {
             *w += step * opinion;
         }
         for (cells, &cell) in state.cells.iter_mut().zip(&question.cells) {
-            count(tables, &mut cells[cell % N_CELLS], bit);
+            cells[cell % N_CELLS].count(&tables.logistic, bit);
         }
         bit
     }
@@ -295,36 +257,15 @@ impl<'a> Mixer<'a> {
     #[inline(always)]
     pub(super) fn ask_counter(&mut self, cell: usize, decide: impl FnOnce(u32) -> bool) -> bool {
         let cell = &mut self.state.cells[0][cell % N_CELLS];
-        let bit = decide((*cell >> 16).clamp(1, 65_535));
-        count(self.tables, cell, bit);
+        let bit = decide(cell.probability());
+        cell.count(&self.tables.logistic, bit);
         bit
     }
-}
-
-#[inline(always)]
-fn count(tables: &Tables, cell: &mut u32, bit: bool) {
-    let (p, n) = (*cell >> COUNT_BITS, *cell % (1 << COUNT_BITS));
-    let rate = tables.rates[n as usize];
-    let target = if bit { (1u32 << 22) - 1 } else { 0 };
-    let step = ((i64::from(target) - i64::from(p)) * i64::from(rate)) >> 16;
-    let p = (i64::from(p) + step) as u32;
-    *cell = p << COUNT_BITS | (n + 1).min(MAX_COUNT);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_are_inverse() {
-        let tables = Tables::new();
-        assert!(tables.squash.is_sorted() && tables.stretch.is_sorted());
-        for (i, &odds) in tables.stretch.iter().enumerate() {
-            let index = ((odds + MAX_SUM) * SQUASH_STEPS + 0.5) as usize;
-            let p = f64::from(tables.squash[index]) / 65536.0;
-            assert!((p - (i as f64 + 0.5) / 4096.0).abs() < 0.002, "{i} {p}");
-        }
-    }
 
     #[test]
     fn a_skewed_bit_costs_little_once_learned() {

@@ -37,6 +37,7 @@ use self::lane::{CodePart, Matrix, Part};
 use self::mixer::{Mixer, MixerState, Reading, Tables, Writing};
 use self::number::Format;
 use self::quantised::{divide, find_step, multiply};
+pub(crate) use self::scales::exp2;
 use self::view::View;
 use crate::baselines::{Auto, Raw};
 use crate::bits::BitUnpacker;

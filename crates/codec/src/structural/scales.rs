@@ -176,7 +176,7 @@ fn relative_octaves<S: Simd>(simd: S, magnitudes: S::F) -> S::F {
 /// n = round(x), r = x - n, Horner with one fused multiply-add a term, times 2^n.
 #[inline(always)]
 #[expect(clippy::approx_constant, reason = "fitted with the others, it is not ln 2")]
-pub(super) fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
+pub(crate) fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
     const COEFFICIENTS: [f32; 5] = [0.001_326_472_7, 0.009_671_513, 0.055_507_336, 0.240_222_42, 0.693_147];
     let x = simd.min(simd.max(x, simd.splat(-MAX_EXPONENT)), simd.splat(MAX_EXPONENT));
     let n = simd.round(x);
