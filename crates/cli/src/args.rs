@@ -203,11 +203,11 @@ pub(crate) struct Compress {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) level: LevelFlags,
-    /// Codec: auto (the smallest of several for each tensor), structural (what gradients look like), lm (a language model),
-    /// or a general one: `lmgc bench --help` lists them
+    /// Codec: auto (the smallest of several for each tensor), structural (what gradients look like), lm (a language model), ensemble
+    /// (both), or a general one: `lmgc bench --help` lists them
     #[arg(long, default_value_t = CodecName::Auto)]
     pub(crate) codec: CodecName,
-    /// Language model for codec lm: a name in the model store (`lmgc model list`), a GGUF file or a Hugging Face folder
+    /// Language model for codecs lm and ensemble: a name in the model store (`lmgc model list`), a GGUF file or a Hugging Face folder
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// An earlier version of the file, such as the checkpoint before: tensors are coded against those of the same name, and

@@ -52,11 +52,13 @@ pub enum CodecId {
     Structural = 17,
     /// Scales and order-0 symbols of floats, fast.
     Fast = 18,
+    /// The structural prior with a language model as one more expert.
+    Ensemble = 19,
 }
 
 impl CodecId {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Raw,
         Self::Zstd,
         Self::SplitZstd,
@@ -75,11 +77,17 @@ impl CodecId {
         Self::Lm,
         Self::Structural,
         Self::Fast,
+        Self::Ensemble,
     ];
+
+    /// Whether it codes with a language model.
+    pub fn needs_model(self) -> bool {
+        matches!(self, Self::Lm | Self::Ensemble)
+    }
 
     /// Whether this program was built with it.
     pub fn is_built(self) -> bool {
-        self == Self::Lm || baselines::codec(self, baselines::reference_level(self)).is_ok()
+        self.needs_model() || baselines::codec(self, baselines::reference_level(self)).is_ok()
     }
 
     /// The codec of a number.
@@ -115,6 +123,7 @@ impl fmt::Display for CodecId {
             Self::Lm => "lm",
             Self::Structural => "structural",
             Self::Fast => "fast",
+            Self::Ensemble => "ensemble",
         })
     }
 }
@@ -131,6 +140,11 @@ pub enum CodecName {
 }
 
 impl CodecName {
+    /// Whether it codes with a language model.
+    pub fn needs_model(self) -> bool {
+        matches!(self, Self::One(id) if id.needs_model())
+    }
+
     /// All that this program was built with.
     pub fn all() -> impl Iterator<Item = Self> {
         [Self::Auto].into_iter().chain(CodecId::ALL.into_iter().filter(|id| id.is_built()).map(Self::One))

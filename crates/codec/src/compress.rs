@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use lmgc_container::{Header, Stream, TensorEntry, Writer};
+use lmgc_container::{Header, Stream, TensorEntry};
 use lmgc_tensors::{Dtype, Layout, Span, find_spans};
 use lmgc_tokens::dataset;
 use rayon::prelude::*;
 
 use crate::baselines::{self, Auto};
 use crate::block::MIN_BATCH_BYTES;
+use crate::block_output::{BlockOutput, CODEC_SETTING};
 use crate::journal::{Identity, Journal};
 use crate::lm::LmCodec;
 use crate::reference::{self, Reference};
 use crate::streams::{Run, StreamMap};
+use crate::structural::Ensemble;
 use crate::{
     BlockCodec, BlockInput, CodecId, CodecName, EarlierRun, Encoded, EncodedBlock, Error, Place, Progress, Stage,
 };
@@ -34,7 +36,7 @@ pub struct CompressOptions<'a> {
     pub codec: CodecName,
     /// 1 (fast) to 9 (small).
     pub level: Level,
-    /// The language-model codec, if `codec` is `lm`.
+    /// The language-model codec, if `codec` is `lm`; `ensemble` takes its model, window and kernels.
     pub lm: Option<&'a LmCodec>,
     /// An earlier file to code against, where the codec can: `structural`, and `auto` from level 3 on.
     pub reference: Option<&'a Reference>,
@@ -152,11 +154,11 @@ pub(crate) fn compress_layout<R: Read + Seek, W: Write>(
     let plan = plan(&map, layout, codecs);
     let hash = hash_input(input, layout.file_len)?;
 
-    let mut writer = Writer::new(output, &header)?;
+    let mut blocks = BlockOutput::new(output, &header)?;
     let mut n_tokens = 0;
     let mut write = |block: &PlannedBlock, encoded: Encoded| {
         n_tokens += encoded.n_tokens;
-        writer.write_block(block.stream, encoded.codec as u8, block.len, encoded.n_lanes, &encoded.payload)
+        blocks.push(block.stream, block.len, encoded)
     };
     let mut n_resumed_blocks = 0;
     if let Some(journal) = journal.as_deref_mut() {
@@ -211,8 +213,12 @@ pub(crate) fn compress_layout<R: Read + Seek, W: Write>(
             write(block, encoded)?;
         }
     }
-    let (_, compressed_bytes) = writer.finish(hash)?;
+    let (compressed_bytes, written_header) = blocks.finish(&header, hash)?;
     progress.end();
+    let mut note = layout.note.clone();
+    if header.model.is_some() && written_header.model.is_none() {
+        note = Some("the language model saves nothing here: this is the file of codec structural".to_owned());
+    }
     Ok(CompressReport {
         raw_bytes: layout.file_len,
         compressed_bytes,
@@ -223,7 +229,7 @@ pub(crate) fn compress_layout<R: Read + Seek, W: Write>(
         n_tensors: header.tensors.len(),
         n_values: layout.spans.iter().map(|span| span.len / span.dtype.size_bytes().max(1)).sum(),
         n_referenced_tensors,
-        note: layout.note.clone(),
+        note,
     })
 }
 
@@ -250,7 +256,7 @@ fn code(codec: &dyn BlockCodec, input: BlockInput<'_>, progress: &dyn Progress) 
 }
 
 fn header(layout: &Layout, options: &CompressOptions<'_>) -> Result<Header, Error> {
-    let mut settings = BTreeMap::from([("codec".to_owned(), options.codec.to_string())]);
+    let mut settings = BTreeMap::from([(CODEC_SETTING.to_owned(), options.codec.to_string())]);
     if let Some(reference) = options.reference {
         settings.insert(reference::SETTING.to_owned(), reference.blake3());
     }
@@ -259,7 +265,11 @@ fn header(layout: &Layout, options: &CompressOptions<'_>) -> Result<Header, Erro
             lm.settings().write_to(&mut settings);
             Some(lm.language_model().record())
         }
-        (CodecName::One(CodecId::Lm), None) => return Err(Error::ModelRequired),
+        (CodecName::One(CodecId::Ensemble), Some(lm)) => {
+            lm.settings().write_window_to(&mut settings);
+            Some(lm.language_model().record())
+        }
+        (CodecName::One(id), None) if id.needs_model() => return Err(Error::ModelRequired),
         _ => None,
     };
     Ok(Header {
@@ -304,6 +314,9 @@ impl<'a> Codecs<'a> {
         let data: Box<dyn BlockCodec + 'a> = match options.codec {
             CodecName::Auto => Box::new(Auto::new(options.level)),
             CodecName::One(CodecId::Lm) => Box::new(Borrowed(options.lm.ok_or(Error::ModelRequired)?)),
+            CodecName::One(CodecId::Ensemble) => {
+                Box::new(Ensemble::new(options.level, options.lm.ok_or(Error::ModelRequired)?)?)
+            }
             CodecName::One(id) => baselines::codec(id, baselines::native_level(id, options.level))?,
         };
         let data_is_lm = options.codec == CodecName::One(CodecId::Lm);

@@ -10,11 +10,12 @@ use rayon::prelude::*;
 
 use crate::baselines;
 use crate::block::MIN_BATCH_BYTES;
+use crate::block_output::CODEC_SETTING;
 use crate::lm::{DEFAULT_MEMORY_BYTES, LanguageModel, LmCodec, LmSettings};
 use crate::reference::{self, Reference};
 use crate::streams::StreamMap;
-use crate::structural::Structural;
-use crate::{BlockCodec, CodecId, EncodedBlock, Error, NoProgress, Place, Progress, Stage};
+use crate::structural::{Ensemble, Structural};
+use crate::{BlockCodec, CodecId, EncodedBlock, Error, Level, NoProgress, Place, Progress, Stage};
 
 /// Finds what a file needs beside itself: the language model that it was compressed with, or the earlier file.
 pub trait ModelSource {
@@ -175,7 +176,7 @@ fn decode_with<R: Read>(
             decoders.prepare(codec, models)?;
             batch_bytes += info.raw_len;
             batch.push((info, codec, payload));
-            if codec == CodecId::Lm {
+            if codec.needs_model() {
                 break;
             }
         }
@@ -259,7 +260,14 @@ impl<'a> Decoders<'a> {
             None => None,
             Some(record) => {
                 crate::lm::check_revision(record)?;
-                Some((record.clone(), LmSettings::read_from(&header.settings)?))
+                let is_ensemble =
+                    header.settings.get(CODEC_SETTING).is_some_and(|codec| *codec == CodecId::Ensemble.to_string());
+                let settings = if is_ensemble {
+                    LmSettings::read_window_from(&header.settings)?
+                } else {
+                    LmSettings::read_from(&header.settings)?
+                };
+                Some((record.clone(), settings))
             }
         };
         Ok(Self { reference, structural: Structural::default(), needed, lm: None })
@@ -267,11 +275,13 @@ impl<'a> Decoders<'a> {
 
     /// Loads the language model before the first block that needs it.
     pub(crate) fn prepare(&mut self, codec: CodecId, models: &dyn ModelSource) -> Result<(), Error> {
-        if codec != CodecId::Lm || self.lm.is_some() {
+        if !codec.needs_model() || self.lm.is_some() {
             return Ok(());
         }
-        let (record, settings) =
-            self.needed.as_ref().ok_or_else(|| Error::corrupt_block("an lm block in a file that names no model"))?;
+        let (record, settings) = self
+            .needed
+            .as_ref()
+            .ok_or_else(|| Error::corrupt_block(format!("a block of codec {codec} in a file that names no model")))?;
         let model = models.model(record)?;
         model.check(record)?;
         let lm = LmCodec::new(model, *settings, models.kernels()).map_err(|error| match error {
@@ -294,9 +304,14 @@ impl<'a> Decoders<'a> {
         map: &StreamMap,
         progress: &dyn Progress,
     ) -> Result<Vec<u8>, Error> {
-        let baseline;
+        let (baseline, ensemble);
+        let lm = || self.lm.as_ref().ok_or_else(|| Error::corrupt_block("a block without its language model"));
         let codec: &dyn BlockCodec = match codec {
-            CodecId::Lm => self.lm.as_ref().ok_or_else(|| Error::corrupt_block("an lm block without a model"))?,
+            CodecId::Lm => lm()?,
+            CodecId::Ensemble => {
+                ensemble = Ensemble::new(Level::default(), lm()?)?;
+                &ensemble
+            }
             CodecId::Structural => &self.structural,
             // Payloads say all that a decoder needs; levels are for encoders.
             id => {

@@ -25,6 +25,7 @@ pub mod baselines;
 pub mod bench;
 mod bits;
 mod block;
+mod block_output;
 mod compress;
 mod decompress;
 mod error;
@@ -49,3 +50,4 @@ pub use inspect::{BlockSummary, CodecSummary, Inspection, ModelSummary, TensorSu
 pub use lmgc_container::ModelRecord;
 pub use progress::{EarlierRun, NoProgress, Progress, Stage};
 pub use reference::Reference;
+pub use structural::Ensemble;

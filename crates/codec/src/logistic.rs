@@ -71,6 +71,13 @@ impl Logistic {
     }
 }
 
+/// The probability that one part of a sum has, in 1 / 65536.
+pub(crate) fn share(part: u64, whole: u64) -> u32 {
+    // Both have 56 bits at most.
+    let (part, whole) = (u128::from(part) + 1, u128::from(whole) + 2);
+    ((part << 16) / whole) as u32
+}
+
 /// The probability of a one, learned: it in the upper 22 bits, how much has been counted in the lower 10.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counter(u32);

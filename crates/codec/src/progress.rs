@@ -78,10 +78,18 @@ impl<'a> Share<'a> {
 
     /// Reports `n_steps` more.
     pub(crate) fn advance(&self, n_steps: usize) {
-        let bytes_at =
-            |steps: u64| (u128::from(self.n_bytes) * u128::from(steps) / u128::from(self.n_steps.max(1))) as u64;
+        let bytes_at = |steps: u64| {
+            let steps = steps.min(self.n_steps);
+            (u128::from(self.n_bytes) * u128::from(steps) / u128::from(self.n_steps.max(1))) as u64
+        };
         let before = self.done.fetch_add(n_steps as u64, Ordering::Relaxed);
         self.progress.advance(bytes_at(before + n_steps as u64) - bytes_at(before));
+    }
+
+    /// Reports all that is left.
+    pub(crate) fn finish(&self) {
+        let left = self.n_steps.saturating_sub(self.done.load(Ordering::Relaxed));
+        self.advance(left as usize);
     }
 }
 
@@ -105,7 +113,14 @@ mod tests {
             let sum = Sum(AtomicU64::new(0));
             let share = Share::new(&sum, n_bytes, n_steps);
             (0..n_steps).for_each(|_| share.advance(1));
+            share.finish();
             assert_eq!(sum.0.into_inner(), n_bytes as u64);
+            let sum = Sum(AtomicU64::new(0));
+            let share = Share::new(&sum, n_bytes, n_steps);
+            share.advance(n_steps / 2);
+            share.finish();
+            share.advance(5);
+            assert_eq!(sum.0.into_inner(), n_bytes as u64, "neither too few nor too many");
         }
     }
 }

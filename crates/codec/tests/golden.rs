@@ -88,5 +88,17 @@ fn what_goes_beyond_text_is_written_as_it_was() {
         LmSettings { format: LmFormat::Exponents, ..mixed },
     ]
     .map(|settings| hash(&pack(&original, &lm_options(&models.codec(settings))).0));
-    assert_eq!(found, [""; 8]);
+    assert_eq!(
+        found,
+        [
+            "e9002a50b6c841e7",
+            "b5c8b66214b31fc3",
+            "07bb47d5d2a2b209",
+            "23a584745e889474",
+            "a5eb750210dc8354",
+            "7f25ff6b289d88ab",
+            "2d8a24cf494318cf",
+            "a76e10e2af3c3379",
+        ]
+    );
 }

@@ -57,8 +57,14 @@ impl BinaryEncoder {
     /// Appends an interval that is not empty, `start < end <= 2^18`.
     #[inline(always)]
     pub fn encode_interval(&mut self, start: u32, end: u32) {
-        debug_assert!(start < end && end <= 1 << INTERVAL_PRECISION_BITS, "interval {start}..{end}");
-        let unit = self.range >> INTERVAL_PRECISION_BITS;
+        self.encode_interval_of(INTERVAL_PRECISION_BITS, start, end);
+    }
+
+    /// As [`encode_interval`](Self::encode_interval), of 2^`bits`, 24 at most.
+    #[inline(always)]
+    pub fn encode_interval_of(&mut self, bits: u32, start: u32, end: u32) {
+        debug_assert!(start < end && end <= 1 << bits && bits <= 24, "interval {start}..{end}");
+        let unit = self.range >> bits;
         self.range = unit * u64::from(end - start);
         self.advance(unit * u64::from(start));
         self.grow();
@@ -173,9 +179,16 @@ impl<'a> BinaryDecoder<'a> {
     /// Reads an interval: `find` says which one a point of 2^18 is in, as `(start, end, what it stands for)`.
     #[inline(always)]
     pub fn decode_interval<T>(&mut self, find: impl FnOnce(u32) -> (u32, u32, T)) -> T {
-        let unit = self.range >> INTERVAL_PRECISION_BITS;
+        self.decode_interval_of(INTERVAL_PRECISION_BITS, find)
+    }
+
+    /// As [`decode_interval`](Self::decode_interval), of 2^`bits`, 24 at most.
+    #[inline(always)]
+    pub fn decode_interval_of<T>(&mut self, bits: u32, find: impl FnOnce(u32) -> (u32, u32, T)) -> T {
+        debug_assert!(bits <= 24);
+        let unit = self.range >> bits;
         // What is lost by the shift is above the last interval; only damaged streams lead there.
-        let point = (self.offset / unit).min((1 << INTERVAL_PRECISION_BITS) - 1) as u32;
+        let point = (self.offset / unit).min((1 << bits) - 1) as u32;
         let (start, end, found) = find(point);
         debug_assert!(start <= point && point < end, "{point} is not in {start}..{end}");
         self.offset = self.offset.wrapping_sub(unit * u64::from(start));

@@ -5,7 +5,7 @@ use lmgc_codec::lm::{LmFormat, LmSettings, Mask};
 use lmgc_serialize::BytesPerGroup;
 
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Codec lm")]
+#[command(next_help_heading = "Codec lm (ensemble has --window)")]
 pub(crate) struct LmFlags {
     /// How values become tokens: text (hex-none, hex-space, hex-comma, hex-comma+space, hex-semicolon, hex-0x, iso, iso-space,
     /// iso-comma+space), or single tokens (ids-nibble, ids-byte, and ids-exponent, which leaves mantissas to models of their own)
@@ -14,9 +14,9 @@ pub(crate) struct LmFlags {
     /// Bytes between separators of text: 1, 2, 3, 4 or 8
     #[arg(long, value_name = "N", default_value_t = BytesPerGroup::default())]
     pub(crate) bytes_per_group: BytesPerGroup,
-    /// Tokens in a window, start token included: 256 up to the model's limit
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = window)]
-    pub(crate) window: usize,
+    /// Tokens in a window, start token included: 256 up to the model's limit [default: 2048; 512 for codec ensemble]
+    #[arg(long, value_name = "N", value_parser = window)]
+    pub(crate) window: Option<usize>,
     /// Tokens that get probability: none (all, as in the paper), alphabet (those that the format can give) or grammar (those
     /// that can come next)
     #[arg(long, default_value_t = Mask::default())]
@@ -39,7 +39,7 @@ impl LmFlags {
         [
             ("--format", own.format != default.format),
             ("--mask", own.mask != default.mask),
-            ("--window", own.window_tokens != default.window_tokens),
+            ("--window", self.window.is_some()),
             ("--bytes-per-group", own.bytes_per_group != default.bytes_per_group),
             ("--lm-bits", own.lm_bits.is_some()),
             ("--mix", own.mix),
@@ -53,7 +53,7 @@ impl LmFlags {
         LmSettings {
             format: self.format,
             bytes_per_group: self.bytes_per_group,
-            window_tokens: self.window,
+            window_tokens: self.window.unwrap_or(LmSettings::default().window_tokens),
             mask: self.mask,
             lm_bits: self.lm_bits,
             mix: self.mix,

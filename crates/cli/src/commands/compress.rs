@@ -12,6 +12,8 @@ use crate::exit::UsageError;
 use crate::models::Models;
 use crate::terminal::{Bars, Channel, bytes, rough_duration};
 
+/// Tokens in a window of the ensemble, which works on 16 of them at a time.
+const ENSEMBLE_WINDOW: usize = 512;
 /// Jobs shorter than this are not announced.
 const ANNOUNCE_FROM_SECONDS: f64 = 5.0;
 
@@ -19,44 +21,47 @@ pub(crate) fn run(args: &Compress, common: &Common) -> anyhow::Result<()> {
     if args.output.is_some() && args.inputs.len() > 1 {
         return Err(UsageError("-o takes one input: without it, each IN becomes IN.lmgc".to_owned()).into());
     }
-    if args.model.is_some() && args.codec != CodecName::One(CodecId::Lm) {
-        return Err(UsageError(format!("--model is for --codec lm, not for --codec {}", args.codec)).into());
+    let codec = args.codec;
+    if args.model.is_some() && !codec.needs_model() {
+        return Err(UsageError(format!("--model is for --codec lm and ensemble, not for --codec {codec}")).into());
     }
-    if args.restart && args.codec != CodecName::One(CodecId::Lm) {
-        let codec = args.codec;
-        return Err(UsageError(format!("--restart is for --codec lm: nothing is kept with --codec {codec}")).into());
+    if args.restart && !codec.needs_model() {
+        let reason = format!("--restart is for --codec lm and ensemble: nothing is kept with --codec {codec}");
+        return Err(UsageError(reason).into());
     }
     let level = args.level.level().and_then(Level::new).unwrap_or_default();
     let takes_reference = match args.codec {
         CodecName::Auto => level >= Level::FIRST_WITH_STRUCTURE,
-        codec => codec == CodecName::One(CodecId::Structural),
+        codec => [CodecId::Structural, CodecId::Ensemble].map(CodecName::One).contains(&codec),
     };
     if args.reference.is_some() && !takes_reference {
         let least = Level::FIRST_WITH_STRUCTURE.get();
         return Err(UsageError(format!(
-            "--reference is for --codec auto from level -{least} on, and for --codec structural"
+            "--reference is for --codec auto from level -{least} on, and for --codec structural and ensemble"
         ))
         .into());
     }
-    let is_lm = args.codec == CodecName::One(CodecId::Lm);
+    let is_lm = codec == CodecName::One(CodecId::Lm);
     if is_lm {
         args.lm.settings().check().map_err(|e| UsageError(e.to_string()))?;
-    } else if let Some(flag) = args.lm.named() {
-        return Err(UsageError(format!("{flag} is for --codec lm, not for --codec {}", args.codec)).into());
+    } else if let Some(flag) = args.lm.named().filter(|&flag| flag != "--window" || !codec.needs_model()) {
+        return Err(UsageError(format!("{flag} is for --codec lm, not for --codec {codec}")).into());
     }
     let models = Models::new(args.model.as_deref(), common).with_reference(args.reference.as_deref())?;
-    let settings = args.lm.settings();
-    let lm = match args.codec {
-        CodecName::One(CodecId::Lm) => {
-            Some(LmCodec::new(models.given()?, settings, models.kernels())?.with_memory(models.memory_bytes()))
+    let lm = if codec.needs_model() {
+        let mut settings = args.lm.settings();
+        if !is_lm && args.lm.window.is_none() {
+            settings.window_tokens = ENSEMBLE_WINDOW;
         }
-        _ => None,
+        Some(LmCodec::new(models.given()?, settings, models.kernels())?.with_memory(models.memory_bytes()))
+    } else {
+        None
     };
     let options = CompressOptions { codec: args.codec, level, lm: lm.as_ref(), reference: models.reference() };
     for path in &args.inputs {
         let input = Place::new(path);
         let output = args.output.as_deref().map_or_else(|| input.compressed(), Place::new);
-        if let (Some(lm), Place::File(path)) = (&lm, &input) {
+        if let (Some(lm), Place::File(path), true) = (&lm, &input, is_lm) {
             announce(lm, path, &output, !args.no_verify, common)?;
         }
         let progress = Bars::new(common, input.to_string());
@@ -114,6 +119,7 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
     let rate = (report.raw_bytes > 0).then(|| report.rate_percent());
     if common.json {
         let lm = args.codec == CodecName::One(CodecId::Lm);
+        let window = args.lm.settings().window_tokens;
         let channel = Channel::beside(output.as_path());
         channel.line(json!({
             "input": input.to_string(),
@@ -124,7 +130,7 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
                     "model": args.model,
                     "format": args.lm.format.to_string(),
                     "bytes_per_group": args.lm.bytes_per_group.get(),
-                    "window": args.lm.window,
+                    "window": window,
                     "mask": args.lm.mask.to_string(),
                     "lm_bits": args.lm.lm_bits,
                     "mix": args.lm.mix,

@@ -56,7 +56,7 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<()> {
         }
     }
     let original = sample();
-    for codec in CodecName::all().filter(|&codec| codec != CodecName::One(CodecId::Lm)) {
+    for codec in CodecName::all().filter(|codec| !codec.needs_model()) {
         let frozen = FROZEN_FILES.iter().find(|(name, _)| *name == codec).map(|(_, hash)| *hash);
         let mut packed = Vec::new();
         let options = CompressOptions { codec, ..Default::default() };

@@ -27,9 +27,9 @@ impl Contestant {
     /// All that this program was built with and that need no model, and zstd at its usual level. Without raw, which would
     /// win in speed by doing nothing.
     pub fn usual() -> Vec<Self> {
-        let needs_more = [CodecName::One(CodecId::Raw), CodecName::One(CodecId::Lm)];
         let zstd = Self { codec: CodecName::One(CodecId::Zstd), level: Some(3) };
-        CodecName::all().filter(|codec| !needs_more.contains(codec)).map(Self::new).chain([zstd]).collect()
+        let raw = CodecName::One(CodecId::Raw);
+        CodecName::all().filter(|&codec| codec != raw && !codec.needs_model()).map(Self::new).chain([zstd]).collect()
     }
 
     /// lmgc's level that means this contestant's.

@@ -54,7 +54,7 @@ impl Scope {
         match codec {
             CodecName::One(CodecId::Structural) => matches!(self, Self::Tensor | Self::File),
             CodecName::One(CodecId::Fast) => self != Self::Chunks,
-            CodecName::One(id) if id != CodecId::Lm => match self {
+            CodecName::One(id) if !id.needs_model() => match self {
                 Self::Whole | Self::Chunks => true,
                 Self::Tensor => matches!(id, CodecId::Pco | CodecId::Fpzip | CodecId::Fields0),
                 Self::File => false,

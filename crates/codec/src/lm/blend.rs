@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::values::ValueLayout;
-use crate::logistic::{Counter, Logistic};
+use crate::logistic::{Counter, Logistic, share};
 
 /// Counters of contexts.
 const N_CONTEXTS: usize = 6;
@@ -78,13 +78,6 @@ fn sums(numbers: impl Iterator<Item = u64>) -> Vec<u64> {
         sum
     }));
     sums
-}
-
-/// The probability that one part of a sum has, in 1 / 65536.
-fn share(part: u64, whole: u64) -> u32 {
-    // Both have 56 bits at most.
-    let (part, whole) = (u128::from(part) + 1, u128::from(whole) + 2);
-    ((part << 16) / whole) as u32
 }
 
 /// What was coded before a value.

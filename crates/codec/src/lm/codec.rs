@@ -98,6 +98,11 @@ impl LmCodec {
         &self.language_model
     }
 
+    /// The kernels that it runs on.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
     /// The settings.
     pub fn settings(&self) -> &LmSettings {
         &self.settings

@@ -22,3 +22,4 @@ pub use format::LmFormat;
 pub use language_model::LanguageModel;
 pub(crate) use language_model::check_revision;
 pub use settings::{LmSettings, MIN_WINDOW_TOKENS, Mask};
+pub(crate) use symbols::class_tokens;

@@ -52,6 +52,8 @@ impl FromStr for Mask {
 
 /// Shortest window: the start token and one token.
 pub const MIN_WINDOW_TOKENS: usize = 2;
+/// The name of the window's setting in headers.
+const WINDOW: &str = "window";
 /// Tokens of a value at most: 64 bits in nibbles.
 const MAX_VALUE_TOKENS: usize = 16;
 
@@ -149,7 +151,7 @@ impl LmSettings {
         let mut put = |key: &str, value: String| settings.insert(key.to_owned(), value);
         put("format", self.format.to_string());
         put("bytes_per_group", self.bytes_per_group.get().to_string());
-        put("window", self.window_tokens.to_string());
+        put(WINDOW, self.window_tokens.to_string());
         put("mask", self.mask.to_string());
         // What is not there is as it was before there were such settings.
         if let Some(bits) = self.lm_bits {
@@ -161,6 +163,24 @@ impl LmSettings {
         if self.overlap_tokens > 0 {
             put("overlap", self.overlap_tokens.to_string());
         }
+    }
+
+    /// Takes the window out of a header's settings.
+    pub(crate) fn remove_window_from(settings: &mut BTreeMap<String, String>) {
+        settings.remove(WINDOW);
+    }
+
+    /// Reads the window from a header's settings, all that the ensemble has.
+    pub(crate) fn read_window_from(settings: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let mut full = BTreeMap::new();
+        Self::default().write_to(&mut full);
+        full.extend(settings.get(WINDOW).map(|window| (WINDOW.to_owned(), window.clone())));
+        Self::read_from(&full)
+    }
+
+    /// Adds the window to a header's settings.
+    pub(crate) fn write_window_to(&self, settings: &mut BTreeMap<String, String>) {
+        settings.insert(WINDOW.to_owned(), self.window_tokens.to_string());
     }
 
     /// Reads the settings from a header's.
@@ -179,7 +199,7 @@ impl LmSettings {
         let read = Self {
             format: require(settings, "format")?,
             bytes_per_group,
-            window_tokens: require(settings, "window")?,
+            window_tokens: require(settings, WINDOW)?,
             mask: require(settings, "mask")?,
             lm_bits: get(settings, "lm_bits")?,
             mix: get(settings, "mix")?.unwrap_or(false),

@@ -38,6 +38,11 @@ pub(super) fn byte_tokens(tokenizer: &Tokenizer) -> Option<Vec<u32>> {
     tokens_of(tokenizer, 256, |symbol| u8::try_from(symbol).ok())
 }
 
+/// Tokens of 17 classes of the ensemble: hexadecimal digits, and one more.
+pub(crate) fn class_tokens(tokenizer: &Tokenizer) -> Option<Vec<u32>> {
+    tokens_of(tokenizer, 17, |class| b"0123456789abcdefz".get(class).copied())
+}
+
 /// The tokens of `n` ranks: the shortest ones.
 pub(super) fn rank_tokens(tokenizer: &Tokenizer, n: usize) -> Option<Vec<u32>> {
     tokens_of(tokenizer, n, |_| None)

@@ -128,6 +128,7 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                 let mut plain = [0.0f32; LANES];
                 let (row_zero_odds, zero_odds) =
                     if matrix.has_zeros { scale_model.zero_odds(simd, i) } else { (0.0, [0.0; LANES]) };
+                channel.begin_row(n_in_group);
                 for t in 0..n_in_group {
                     let coder = ValueCoder {
                         matrix,
@@ -144,6 +145,7 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
                         },
                     };
                     let bits = coder.code(values[t], mixer, channel);
+                    channel.end_value();
                     values[t] = bits;
                     // What is not finite counts as what was predicted.
                     plain[t] = if matrix.format.is_finite(bits) {

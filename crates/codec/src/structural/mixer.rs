@@ -80,6 +80,14 @@ pub(super) enum Field {
 
 /// Where answers go to, or come from.
 pub(super) trait Channel {
+    /// The values of another part begin.
+    fn begin_part(&mut self) {}
+    /// So many values of a coordinate begin, one a sample.
+    #[inline(always)]
+    fn begin_row(&mut self, _n_values: usize) {}
+    /// A value is done.
+    #[inline(always)]
+    fn end_value(&mut self) {}
     /// Asks a question: its answer is `bit`, or what the stream says.
     fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool;
     /// Asks what only the first context's counter knows something of.
@@ -98,7 +106,7 @@ pub(super) trait Channel {
 /// Writes.
 #[derive(Default)]
 pub(super) struct Writing {
-    coder: BinaryEncoder,
+    pub(super) coder: BinaryEncoder,
     plain: BitPacker,
 }
 

@@ -10,6 +10,7 @@ mod anatomy;
 mod covariance;
 mod description;
 mod eigen;
+mod ensemble;
 mod factor;
 mod fit;
 mod lane;
@@ -21,6 +22,7 @@ mod scales;
 mod shape;
 mod value;
 mod view;
+mod warp;
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -31,17 +33,20 @@ use rayon::prelude::*;
 
 pub use self::anatomy::FieldCosts;
 use self::description::{Description, DescriptionCode, describe, reference_weight};
+pub use self::ensemble::Ensemble;
 use self::factor::Filter;
 use self::fit::Effort;
 use self::lane::{CodePart, Matrix, Part};
-use self::mixer::{Mixer, MixerState, Reading, Tables, Writing};
+use self::mixer::{Channel, Mixer, MixerState, Reading, Tables, Writing};
 use self::number::Format;
 use self::quantised::{divide, find_step, multiply};
 pub(crate) use self::scales::exp2;
 use self::view::View;
+use self::warp::{Advised, Recording};
 use crate::baselines::{Auto, Raw};
 use crate::bits::BitUnpacker;
 use crate::float_layout::bits_of;
+use crate::progress::Share;
 use crate::{BlockCodec, BlockInput, CodecId, Encoded, EncodedBlock, Error, Level, NoProgress, Piece, Place, Progress};
 
 /// The structural codec. It keeps the memory that it works in, for the next block; clones share it.
@@ -294,10 +299,58 @@ fn gather_reference(part: &Part<'_>, piece: &CutPiece<'_>, size: usize, values: 
     }
 }
 
+/// The parts of a lane, by the index of their matrix.
+type Lane<'a> = [(usize, Part<'a>)];
+
+/// A block's matrices with all that lanes need beside them.
+struct Block<'a> {
+    pieces: &'a [&'a CutPiece<'a>],
+    /// Bytes of a number.
+    size: usize,
+    kernels: Kernels,
+    tables: &'a Tables,
+}
+
+impl Block<'_> {
+    /// Codes a lane into a channel.
+    fn write(&self, lane: &Lane<'_>, bytes: &[u8], memory: &mut LaneMemory, channel: &mut impl Channel) {
+        let LaneMemory { mixer, values, references } = memory;
+        let mut mixer = Mixer::new(self.tables, mixer);
+        for (index, part) in lane {
+            let piece = self.pieces[*index];
+            gather(part, &bytes[piece.place.clone()], self.size, values);
+            gather_reference(part, piece, self.size, references);
+            channel.begin_part();
+            self.kernels.run(CodePart { part, values, references, mixer: &mut mixer, channel });
+        }
+    }
+
+    /// The numbers of each part, from a channel.
+    fn read(&self, lane: &Lane<'_>, memory: &mut LaneMemory, channel: &mut impl Channel) -> Vec<Vec<u8>> {
+        let LaneMemory { mixer, values, references } = memory;
+        let mut mixer = Mixer::new(self.tables, mixer);
+        let mut decoded = Vec::new();
+        for (index, part) in lane {
+            values.clear();
+            values.resize(part.n_values(), 0);
+            gather_reference(part, self.pieces[*index], self.size, references);
+            channel.begin_part();
+            self.kernels.run(CodePart { part, values, references, mixer: &mut mixer, channel });
+            let mut packed = Vec::with_capacity(values.len() * self.size);
+            values.iter().for_each(|value| packed.extend_from_slice(&value.to_le_bytes()[..self.size]));
+            decoded.push(packed);
+        }
+        decoded
+    }
+}
+
+/// A language model and the progress of its work.
+type Expert<'a> = (&'a ensemble::Model<'a>, &'a Share<'a>);
+
 impl BlockCodec for Structural {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
         let BlockInput { bytes, place, .. } = input;
-        let coded = self.encode_floats(bytes, place)?;
+        let coded = self.encode_floats(bytes, place, None)?;
         let best = match coded {
             Some(coded) if coded.payload.len() < bytes.len() => coded,
             Some(_) => Raw.encode(input, &NoProgress)?,
@@ -308,7 +361,7 @@ impl BlockCodec for Structural {
     }
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-        let bytes = self.decode_floats(block)?;
+        let bytes = self.decode_floats(block, None)?;
         progress.advance(bytes.len() as u64);
         Ok(bytes)
     }
@@ -324,7 +377,12 @@ impl BlockCodec for Structural {
 
 impl Structural {
     /// The block as a payload, unless its type is none of floating-point numbers.
-    fn encode_floats(&self, bytes: &[u8], place: Place<'_>) -> Result<Option<Encoded>, Error> {
+    fn encode_floats(
+        &self,
+        bytes: &[u8],
+        place: Place<'_>,
+        expert: Option<Expert<'_>>,
+    ) -> Result<Option<Encoded>, Error> {
         let Some(format) = Format::of(place.dtype) else { return Ok(None) };
         let cut = Cut::new(place, &format, bytes.len()).ok_or_else(|| Error::CodecRefuses {
             codec: CodecId::Structural,
@@ -349,27 +407,24 @@ impl Structural {
         let n_lanes = (cut.n_values() / MIN_LANE_VALUES).clamp(1, MAX_LANES);
         let streams: Vec<[Vec<u8>; 2]> = lanes(&matrices, n_lanes)
             .into_par_iter()
-            .map(|parts| {
+            .map(|lane| {
                 self.memory.with_lane(|tables, memory| {
-                    let LaneMemory { mixer, values, references } = memory;
-                    let mut mixer = Mixer::new(tables, mixer);
+                    let block = Block { pieces: &pieces, size: format.n_bytes(), kernels: self.kernels, tables };
                     let mut channel = Writing::default();
-                    for (index, part) in &parts {
-                        let piece = pieces[*index];
-                        gather(part, &bytes[piece.place.clone()], format.n_bytes(), values);
-                        gather_reference(part, piece, format.n_bytes(), references);
-                        self.kernels.run(CodePart {
-                            part,
-                            values,
-                            references,
-                            mixer: &mut mixer,
-                            channel: &mut channel,
-                        });
+                    match expert {
+                        None => block.write(&lane, &bytes, memory, &mut channel),
+                        Some((model, share)) => {
+                            let mut recording = Recording::default();
+                            block.write(&lane, &bytes, memory, &mut recording);
+                            let mut advised = Advised::new(channel, model.foresee(&recording, share)?);
+                            block.write(&lane, &bytes, memory, &mut advised);
+                            channel = advised.channel;
+                        }
                     }
-                    channel.finish()
+                    Ok(channel.finish())
                 })
             })
-            .collect();
+            .collect::<Result<_, Error>>()?;
         let mut payload = Vec::new();
         let put_len = |payload: &mut Vec<u8>, len: usize| payload.extend_from_slice(&(len as u32).to_le_bytes());
         put_len(&mut payload, side.len());
@@ -382,7 +437,7 @@ impl Structural {
         Ok(Some(Encoded { n_lanes: n_lanes as u16, ..Encoded::plain(CodecId::Structural, payload) }))
     }
 
-    fn decode_floats(&self, block: EncodedBlock<'_>) -> Result<Vec<u8>, Error> {
+    fn decode_floats(&self, block: EncodedBlock<'_>, expert: Option<Expert<'_>>) -> Result<Vec<u8>, Error> {
         let EncodedBlock { payload, raw_len, n_lanes, place } = block;
         let format = Format::of(place.dtype).ok_or_else(|| corrupt(format!("a block of {}", place.dtype)))?;
         let cut = Cut::new(place, &format, raw_len).ok_or_else(|| corrupt("the tensors do not fit the block"))?;
@@ -431,28 +486,23 @@ impl Structural {
         let decoded: Vec<Vec<Vec<u8>>> = lanes
             .par_iter()
             .zip(streams[1..].par_chunks_exact(2))
-            .map(|(parts, streams)| {
+            .map(|(lane, streams)| {
                 self.memory.with_lane(|tables, memory| {
-                    let LaneMemory { mixer, values, references } = memory;
-                    let mut mixer = Mixer::new(tables, mixer);
+                    let block = Block { pieces: &pieces, size: format.n_bytes(), kernels: self.kernels, tables };
                     let mut channel =
                         Reading { coder: BinaryDecoder::new(streams[0]), plain: BitUnpacker::new(streams[1]) };
-                    let mut decoded = Vec::new();
-                    for (index, part) in parts {
-                        values.clear();
-                        values.resize(part.n_values(), 0);
-                        gather_reference(part, pieces[*index], format.n_bytes(), references);
-                        self.kernels.run(CodePart {
-                            part,
-                            values,
-                            references,
-                            mixer: &mut mixer,
-                            channel: &mut channel,
-                        });
-                        let mut packed = Vec::with_capacity(values.len() * format.n_bytes());
-                        values.iter().for_each(|v| packed.extend_from_slice(&v.to_le_bytes()[..format.n_bytes()]));
-                        decoded.push(packed);
-                    }
+                    let decoded = match expert {
+                        None => block.read(lane, memory, &mut channel),
+                        Some((model, share)) => {
+                            let mut advised = Advised::new(channel, model.steps(share));
+                            let decoded = block.read(lane, memory, &mut advised);
+                            if let Some(error) = advised.adviser.error {
+                                return Err(error);
+                            }
+                            channel = advised.channel;
+                            decoded
+                        }
+                    };
                     channel.coder.finish()?;
                     if !channel.plain.is_exhausted() {
                         return Err(corrupt("plain bits are left over"));
