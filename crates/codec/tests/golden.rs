@@ -93,12 +93,12 @@ fn what_goes_beyond_text_is_written_as_it_was() {
         [
             "e9002a50b6c841e7",
             "b5c8b66214b31fc3",
-            "07bb47d5d2a2b209",
-            "23a584745e889474",
-            "a5eb750210dc8354",
-            "7f25ff6b289d88ab",
-            "2d8a24cf494318cf",
-            "a76e10e2af3c3379",
+            "38b1bfeb2fa162dc",
+            "291e96b668a86eb2",
+            "fcf0be258c98d53d",
+            "43927be5384e05d8",
+            "4d148766f9a7faa1",
+            "af4c39b0f393befe",
         ]
     );
 }

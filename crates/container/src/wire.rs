@@ -4,7 +4,7 @@ use crate::Error;
 
 /// Strings with a one-byte form. The position in this list is part of the format: entries may be added at the end,
 /// never changed or removed.
-const WELL_KNOWN: [&str; 62] = [
+const WELL_KNOWN: [&str; 66] = [
     // Settings.
     "bytes_per_group",
     "codec",
@@ -72,6 +72,10 @@ const WELL_KNOWN: [&str; 62] = [
     // Tensor names.
     "bias",
     "weight",
+    "ensemble",
+    "ids-byte",
+    "ids-exponent",
+    "ids-nibble",
 ];
 
 /// Most bytes of a variable-length integer.

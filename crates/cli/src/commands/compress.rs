@@ -137,7 +137,13 @@ fn tell(args: &Compress, input: &Place, output: &Place, report: &CompressReport,
                     "overlap": args.lm.overlap,
                 })
             } else {
-                json!({ "level": args.level.level().and_then(Level::new).unwrap_or_default().get() })
+                let level = args.level.level().and_then(Level::new).unwrap_or_default().get();
+                let mut settings = json!({ "level": level });
+                if args.codec.needs_model() {
+                    settings["model"] = json!(args.model);
+                    settings["window"] = json!(args.lm.window.unwrap_or(ENSEMBLE_WINDOW));
+                }
+                settings
             },
             "file_format": report.file_format,
             "n_tensors": report.n_tensors,

@@ -54,6 +54,26 @@ fn windows_have_limits() {
 }
 
 #[test]
+fn settings_of_the_language_model_that_do_not_go_together() {
+    let sandbox = with_lm_file();
+    let fails = |args: &[&str], said: &[&str]| {
+        let lm = ["compress", "g", "-o", "x", "--codec", "lm", "--model", "tiny"];
+        sandbox.fails(&[&lm[..], args].concat(), 2, said);
+    };
+    fails(&["--mix"], &["--mix", "hex-space", "ids-exponent"]);
+    fails(&["--lm-bits", "12"], &["12", "hex-space", "multiple of 8"]);
+    fails(&["--format", "ids-exponent", "--lm-bits", "8"], &["ids-exponent", "leave out --lm-bits"]);
+    fails(&["--format", "ids-byte", "--mask", "none"], &["mask none", "ids-byte"]);
+    fails(&["--overlap", "2047"], &["overlap", "2047", "2048"]);
+    for flag in [&["--mix"][..], &["--lm-bits", "8"], &["--overlap", "8"], &["--format", "iso"], &["--window", "512"]] {
+        sandbox.fails(&[&["compress", "g", "-o", "x"], flag].concat(), 2, &[flag[0], "--codec lm"]);
+    }
+    let ensemble = ["compress", "g", "-o", "x", "--codec", "ensemble", "--model", "tiny", "--mix"];
+    sandbox.fails(&ensemble, 2, &["--mix", "--codec lm", "ensemble"]);
+    sandbox.fails(&["compress", "g", "-o", "x", "--codec", "ensemble"], 2, &["needs a language model", "--model"]);
+}
+
+#[test]
 fn unknown_names_list_the_known() {
     let sandbox = Sandbox::new();
     sandbox.write("g", b"bytes");

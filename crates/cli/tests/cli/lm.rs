@@ -66,6 +66,27 @@ fn tensor_files_of_every_format() {
 }
 
 #[test]
+fn beyond_text() {
+    let sandbox = Sandbox::new();
+    let originals = tensor_fixtures();
+    for options in [
+        &["--format", "ids-exponent", "--mix"][..],
+        &["--format", "ids-byte", "--lm-bits", "16", "--mix", "--overlap", "100"],
+        &["--format", "ids-nibble", "--lm-bits", "12"],
+        &["--mask", "grammar", "--lm-bits", "16", "--overlap", "16"],
+    ] {
+        round_trip(&sandbox, &originals, &[options, &["--model", "tiny", "--window", "300"]].concat());
+    }
+    sandbox.write("g", &gradient_like(3, 3000));
+    let ensemble = ["compress", "g", "--json", "--codec", "ensemble", "--model", "tiny", "--window", "300"];
+    let report = &sandbox.ok(&ensemble).json()[0];
+    assert_eq!((&report["codec"], &report["settings"]["window"]), (&"ensemble".into(), &300.into()));
+    assert!(report["note"].as_str().unwrap().contains("structural"), "bytes of no type have no values to foresee");
+    sandbox.ok(&["decompress", "g.lmgc", "-o", "back"]);
+    assert_eq!(sandbox.read("back"), sandbox.read("g"));
+}
+
+#[test]
 fn threads_change_nothing() {
     let sandbox = Sandbox::new();
     let original = gradient_like(2, 3000);
