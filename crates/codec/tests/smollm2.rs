@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{OneModel, lm_options, pack, unpack};
-use lmgc_codec::lm::{LanguageModel, LmSettings};
+use lmgc_codec::lm::{LanguageModel, LmFormat, LmSettings, Mask};
 use lmgc_model::{Engine, Kernels, OutputLayer, Segment, store};
 use lmgc_serialize::Format;
 use lmgc_testkit::gradient_like;
@@ -60,8 +60,15 @@ fn round_trips_across_threads() {
     let original = gradient_like(1, 1024);
     let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
     let (one, two) = (pool(1), pool(2));
-    for format in [Format::HexNone, Format::HexSpace, Format::HexCommaSpace, Format::Iso] {
-        let codec = models.codec(LmSettings { format: format.into(), window_tokens: 256, ..Default::default() });
+    let text = LmSettings { window_tokens: 256, ..Default::default() };
+    let mut settings: Vec<LmSettings> = [Format::HexNone, Format::HexSpace, Format::HexCommaSpace, Format::Iso]
+        .map(|format| LmSettings { format: format.into(), ..text })
+        .into();
+    settings.push(LmSettings { mask: Mask::Grammar, lm_bits: Some(16), overlap_tokens: 50, ..text });
+    settings.extend(LmFormat::SYMBOLS.map(|format| LmSettings { format, mix: true, overlap_tokens: 50, ..text }));
+    for settings in settings {
+        let format = settings.format;
+        let codec = models.codec(settings);
         let (packed, report) = one.install(|| pack(&original, &lm_options(&codec)));
         assert!(two.install(|| pack(&original, &lm_options(&codec))).0 == packed, "{format}: the same file");
         assert!(two.install(|| unpack(&packed, &models)).unwrap() == original, "{format}");

@@ -238,7 +238,10 @@ mod tests {
             assert_eq!(WELL_KNOWN.iter().position(|known| known == string), Some(index), "{string}");
             let mut bytes = Vec::new();
             put_string(&mut bytes, string);
-            assert_eq!(bytes, [index as u8 * 2 + 1]);
+            let mut expected = Vec::new();
+            put_varint(&mut expected, index as u64 * 2 + 1);
+            assert_eq!(bytes, expected);
+            assert!(bytes.len() < string.len(), "{string}");
             assert_eq!(Fields::new(&bytes, 0).string("test").unwrap(), *string);
         }
     }

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn ranks_come_back() {
-        let heads: Vec<u64> = (0..3000u64).map(|i| (i * i * i >> 21) % 500).collect();
+        let heads: Vec<u64> = (0..3000u64).map(|i| ((i * i * i) >> 21) % 500).collect();
         for heads in [&heads[..], &[7][..], &[511, 0, 511][..], &[][..]] {
             let ranks = Ranks::of(heads);
             let bytes = ranks.to_bytes();

@@ -84,13 +84,11 @@ impl<'a> Model<'a> {
                     engine.reset(0);
                     let inputs: Vec<u32> =
                         [self.language_model.start_token()].into_iter().chain(tokens.iter().copied()).collect();
-                    let mut at = first;
+                    let mut places = rows[first..].iter_mut().filter_map(|row| row.get_mut(t));
                     for inputs in inputs[..tokens.len()].chunks(ROWS_AT_ONCE) {
                         let segment = Segment { sequence: 0, tokens: inputs };
-                        for weights in engine.forward_each(&[segment], |_, logits| self.weights(logits))? {
-                            rows[at][t] = weights;
-                            at += 1;
-                        }
+                        let weights = engine.forward_each(&[segment], |_, logits| self.weights(logits))?;
+                        weights.into_iter().zip(places.by_ref()).for_each(|(weights, place)| *place = weights);
                         share.advance(inputs.len());
                     }
                 }

@@ -97,7 +97,7 @@ impl Trust {
                 let is_one = class >> level & 1 == 1;
                 probability *= if is_one { one } else { (1 << 16) - one };
             }
-            let width = (1 << CLASS_SHIFT) + (probability * spare >> (16 * CLASS_BITS)) as u32;
+            let width = (1 << CLASS_SHIFT) + ((probability * spare) >> (16 * CLASS_BITS)) as u32;
             bounds[class + 1] = bounds[class] + width;
         }
         bounds[N_CLASSES] = 1 << WARPED_BITS;
@@ -126,7 +126,7 @@ impl Warp {
         let class = (point >> CLASS_SHIFT) as usize;
         let Some(&[start, end]) = self.bounds.get(class..class + 2) else { return 1 << WARPED_BITS };
         let inside = point & ((1 << CLASS_SHIFT) - 1);
-        start + (u64::from(inside) * u64::from(end - start) >> CLASS_SHIFT) as u32
+        start + ((u64::from(inside) * u64::from(end - start)) >> CLASS_SHIFT) as u32
     }
 
     /// The last point that goes no further than this, which is below 2^24.
@@ -142,7 +142,7 @@ impl Warp {
 
 /// The class of an interval.
 fn class_of<T>(interval: &Interval<T>) -> u8 {
-    ((interval.start + interval.end) / 2 >> CLASS_SHIFT).min(N_CLASSES as u32 - 1) as u8
+    (((interval.start + interval.end) / 2) >> CLASS_SHIFT).min(N_CLASSES as u32 - 1) as u8
 }
 
 /// Notes the classes and writes nothing.
