@@ -214,8 +214,6 @@ pub(crate) struct Compress {
     /// decompress needs this file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) reference: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) lm: LmFlags,
     /// Replace existing outputs
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -228,6 +226,8 @@ pub(crate) struct Compress {
     /// Begin afresh, even if an interrupted run of codec lm left OUT.part to go on from
     #[arg(long)]
     pub(crate) restart: bool,
+    #[command(flatten)]
+    pub(crate) lm: LmFlags,
 }
 
 /// -1 ... -9, as people know them.

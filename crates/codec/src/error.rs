@@ -106,7 +106,7 @@ pub enum Error {
         supported: u32,
     },
     /// A language model is needed but none was given.
-    #[error("codec lm needs a language model: name one with --model, such as --model smollm2-135m")]
+    #[error("the codec needs a language model: name one with --model, such as --model smollm2-135m")]
     ModelRequired,
     /// An array's shape does not go with its values.
     #[error("shape {shape:?} is not that of {n_values} values")]
