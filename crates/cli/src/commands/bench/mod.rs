@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Bench, common: &Common) -> anyhow::Result<()> {
         let place = Place::new(path);
         let input = Input::open(&place).with_context(|| format!("{place}"))?;
         let subject = subject(args, common, &place, &input)?;
-        if contestants.iter().any(|contestant| contestant.codec == LM) {
+        if contestants.iter().any(|contestant| contestant.codec.needs_model()) {
             announce(args, common, &input)?;
         }
         let plan = plan(args, &contestants, &subject);
@@ -84,7 +84,7 @@ fn contestants(args: &Bench) -> anyhow::Result<Vec<Contestant>> {
             contestants.push(contestant);
         }
     }
-    if args.model.is_none() && contestants.iter().any(|contestant| contestant.codec == LM) {
+    if args.model.is_none() && contestants.iter().any(|contestant| contestant.codec.needs_model()) {
         return Err(lmgc_codec::Error::ModelRequired.into());
     }
     Ok(contestants)

@@ -8,7 +8,6 @@ use anyhow::Context;
 use lmgc_codec::bench::{Contestant, Failure, Limits, Measurement, Scope, measure, measure_file};
 use lmgc_codec::{CodecName, CompressOptions, Error, baselines};
 
-use super::LM;
 use crate::args::{Bench, Common};
 use crate::commands::compress::default_lm;
 use crate::models::Models;
@@ -38,7 +37,7 @@ pub(super) fn start(
     if let Some(dtype) = args.dtype {
         command.arg(format!("--dtype={dtype}"));
     }
-    if let (Some(model), true) = (&args.model, contestant.codec == LM) {
+    if let (Some(model), true) = (&args.model, contestant.codec.needs_model()) {
         command.arg(format!("--model={model}"));
     }
     let output = command
@@ -70,7 +69,7 @@ pub(super) fn run(args: &Bench, common: &Common) -> anyhow::Result<()> {
     let limits = Limits { n_rounds: args.rounds as usize, enough: ENOUGH };
     let outcome = match (scope, contestant.codec) {
         (Scope::File, _) => file(args, common, input, *contestant, limits)?,
-        (_, CodecName::One(id)) if contestant.codec != LM => {
+        (_, CodecName::One(id)) if !contestant.codec.needs_model() => {
             match baselines::codec(id, contestant.level.unwrap_or(0)) {
                 Ok(codec) => {
                     measure(&*codec, id, &super::read_sample(input, args)?, *scope, args.chunk_bytes(), limits)
@@ -94,7 +93,7 @@ fn file(
     limits: Limits,
 ) -> anyhow::Result<Result<Measurement, Failure>> {
     let models = Models::new(args.model.as_deref(), common);
-    let lm = if contestant.codec == LM { Some(default_lm(&models)?.1) } else { None };
+    let lm = if contestant.codec.needs_model() { Some(default_lm(&models)?.1) } else { None };
     let level = match contestant.file_level() {
         Ok(level) => level,
         Err(error @ Error::NoSuchLevel { .. }) => return Ok(Err(Failure::refused(&error))),
