@@ -1,4 +1,15 @@
-//! Plain bits, packed.
+//! Plain bits, packed, and signs folded into whole numbers.
+
+/// A whole number as one that is not negative: 0, -1, 1, -2 and so on become 0, 1, 2, 3.
+pub(crate) fn zigzag(value: i32) -> u64 {
+    ((value << 1) ^ (value >> 31)) as u32 as u64
+}
+
+/// The other way; `None` beyond 32 bits.
+pub(crate) fn unzigzag(value: u64) -> Option<i32> {
+    let value = u32::try_from(value).ok()?;
+    Some((value >> 1) as i32 ^ -((value & 1) as i32))
+}
 
 /// Packs bits, the first ones lowest.
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! Binary probabilities: counters that learn them, and the logistic domain that opinions are added in.
 
+use std::sync::OnceLock;
+
 use lmgc_kernels::arch::scalar::Scalar;
 use lmgc_kernels::{LANES, Simd, log2};
 
@@ -38,6 +40,12 @@ fn first(lanes: <Scalar as Simd>::F) -> f32 {
 }
 
 impl Logistic {
+    /// The functions, computed once.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Logistic> = OnceLock::new();
+        SHARED.get_or_init(Self::new)
+    }
+
     pub(crate) fn new() -> Self {
         let stretch = boxed(|i| {
             let p = (i as f32 + 0.5) / (1u32 << STRETCH_BITS) as f32;

@@ -27,12 +27,12 @@ const N_FIRST: f32 = 60.0;
 
 /// What a blend needs to know of a block.
 pub(super) struct BlendPlan {
-    pub(super) logistic: Logistic,
-    pub(super) layout: ValueLayout,
+    logistic: &'static Logistic,
+    layout: ValueLayout,
     /// Bits of a value above the cut.
-    pub(super) head_bits: u32,
+    head_bits: u32,
     /// Bits of a symbol.
-    pub(super) symbol_bits: u32,
+    symbol_bits: u32,
     /// The path of each of the output layer's symbols, and these in the order of their paths.
     paths: Vec<u64>,
     order: Vec<u32>,
@@ -61,7 +61,7 @@ impl BlendPlan {
         let mut order: Vec<u32> = (0..symbols.len() as u32).collect();
         order.sort_by_key(|&symbol| paths[symbol as usize]);
         let frequencies = frequencies.map(|frequencies| sums(order.iter().map(|&symbol| frequencies[symbol as usize])));
-        Self { logistic: Logistic::new(), layout, head_bits, symbol_bits, paths, order, frequencies, sign_last, far }
+        Self { logistic: Logistic::shared(), layout, head_bits, symbol_bits, paths, order, frequencies, sign_last, far }
     }
 
     fn n_places(&self) -> usize {
@@ -146,8 +146,6 @@ pub(super) struct Blend {
     value: u64,
     place: usize,
     before: u64,
-    /// Sums of the model's weights, in the order of paths.
-    sums: Vec<u64>,
 }
 
 impl Blend {
@@ -163,7 +161,6 @@ impl Blend {
             value: 0,
             place: 0,
             before: 0,
-            sums: Vec::new(),
             plan,
         }
     }
@@ -172,7 +169,7 @@ impl Blend {
     /// a one in 1 / 65536, and returns the decision.
     pub(super) fn code(&mut self, weights: &[u32], actual: usize, mut decide: impl FnMut(bool, u32) -> bool) -> usize {
         let plan = self.plan.clone();
-        self.sums = sums(plan.order.iter().map(|&symbol| u64::from(weights[symbol as usize])));
+        let weights_before = sums(plan.order.iter().map(|&symbol| u64::from(weights[symbol as usize])));
         let seeds = self.seeds(&plan);
         let wanted = plan.paths.get(actual).copied().unwrap_or(0);
         let (mut first, mut end) = (0, plan.order.len());
@@ -188,7 +185,7 @@ impl Blend {
             } else {
                 let node = self.place * plan.symbol_bits as usize + depth as usize;
                 let part = |sums: &[u64]| share(sums[end] - sums[middle], sums[end] - sums[first]);
-                let model = plan.logistic.stretch_of(part(&self.sums));
+                let model = plan.logistic.stretch_of(part(&weights_before));
                 let known = plan.frequencies.as_deref().map_or(0.0, |sums| plan.logistic.stretch_of(part(sums)));
                 self.decide(node, &seeds, path | 1 << depth, [model, known], |p| decide(wanted >> below & 1 == 1, p))
             };
@@ -226,7 +223,7 @@ impl Blend {
         given: [f32; 2],
         decide: impl FnOnce(u32) -> bool,
     ) -> bool {
-        let logistic = &self.plan.logistic;
+        let logistic = self.plan.logistic;
         let mut opinions = [BIAS; N_OPINIONS];
         opinions[..2].copy_from_slice(&given);
         let at = seeds.map(|seed| (hash(seed, path as u32) >> (32 - CELL_BITS)) as usize);

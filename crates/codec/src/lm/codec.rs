@@ -302,16 +302,17 @@ impl LmCodec {
         let cut = self.symbol_cut(place.dtype);
         let table = match self.settings.format {
             LmFormat::Text(_) => return Err(Error::corrupt_block("symbols where the settings say text")),
-            LmFormat::Exponents => {
-                let ranks = Ranks::parse(payload.side, cut.head_bits)?;
-                let table = self.ranked_table(cut, &ranks);
-                table.ok_or_else(|| Error::corrupt_block("more exponents than the model has tokens"))?
-            }
-            LmFormat::Nibbles | LmFormat::Bytes if !payload.side.is_empty() => {
-                return Err(Error::corrupt_block("a table for symbols that need none"));
-            }
-            LmFormat::Nibbles => SymbolTable::all(cut, 4, &self.legal_ids),
-            LmFormat::Bytes => SymbolTable::all(cut, 8, &self.legal_ids),
+            format => match format.symbol_bits() {
+                Some(_) if !payload.side.is_empty() => {
+                    return Err(Error::corrupt_block("a table for symbols that need none"));
+                }
+                Some(bits) => SymbolTable::all(cut, bits, &self.legal_ids),
+                None => {
+                    let ranks = Ranks::parse(payload.side, cut.head_bits)?;
+                    let table = self.ranked_table(cut, &ranks);
+                    table.ok_or_else(|| Error::corrupt_block("more exponents than the model has tokens"))?
+                }
+            },
         };
         if payload.n_legal != table.len() || !payload.extra_ids.is_empty() {
             return Err(Error::corrupt_block("the symbols are not those of the settings"));

@@ -7,6 +7,7 @@ use lmgc_tokens::Tokenizer;
 
 use super::values::Cut;
 use crate::Error;
+use crate::bits::{unzigzag, zigzag};
 
 /// The tokens of `n` symbols: the one with the lowest id whose bytes are `bytes_of(symbol)`. Symbols without one take the shortest
 /// tokens that are left, of equally long ones those with the lowest ids. `None` if the vocabulary has too few.
@@ -139,7 +140,7 @@ impl SymbolTable {
 /// 2^(i/4), in 1 / 65536.
 const QUARTER_OCTAVES: [u64; 4] = [65_536, 77_936, 92_682, 110_218];
 /// Classes of frequencies: quarters of octaves. Blocks have fewer than 2^40 values.
-const MAX_CLASS: u64 = 160;
+const MAX_CLASS: u8 = 160;
 
 /// The quarter of an octave that a count, at least 1, is in.
 fn class_of(count: u64) -> u8 {
@@ -184,14 +185,14 @@ impl Ranks {
         let mut ascending: Vec<(u64, u8)> = self.heads.iter().copied().zip(self.classes.iter().copied()).collect();
         ascending.sort_unstable();
         let mut encoder = Encoder::new();
-        let [mut numbers, mut gaps, mut steps] = [const { AdaptiveUint::new }; 3].map(|new| new());
+        let [mut numbers, mut gaps, mut steps] = core::array::from_fn(|_| AdaptiveUint::new());
         numbers.encode_uint(&mut encoder, ascending.len() as u64);
-        let (mut next, mut before) = (0, 0i64);
+        let (mut next, mut before) = (0, 0);
         for (head, class) in ascending {
             gaps.encode_uint(&mut encoder, head - next);
-            let step = i64::from(class) - before;
-            steps.encode_uint(&mut encoder, ((step << 1) ^ (step >> 63)) as u64);
-            (next, before) = (head + 1, i64::from(class));
+            let class = i32::from(class);
+            steps.encode_uint(&mut encoder, zigzag(class - before));
+            (next, before) = (head + 1, class);
         }
         encoder.finish()
     }
@@ -199,22 +200,21 @@ impl Ranks {
     pub(super) fn parse(bytes: &[u8], head_bits: u32) -> Result<Self, Error> {
         let corrupt = || Error::corrupt_block("the table of an lm block's exponents");
         let mut decoder = Decoder::new(bytes);
-        let [mut numbers, mut gaps, mut steps] = [const { AdaptiveUint::new }; 3].map(|new| new());
+        let [mut numbers, mut gaps, mut steps] = core::array::from_fn(|_| AdaptiveUint::new());
         let n = numbers.decode_uint(&mut decoder)?;
         if n > 1 << head_bits {
             return Err(corrupt());
         }
-        let (mut next, mut before) = (0u64, 0i64);
+        let (mut next, mut before) = (0u64, 0i32);
         let mut ascending = Vec::new();
         for _ in 0..n {
             let head = next.checked_add(gaps.decode_uint(&mut decoder)?).filter(|head| head >> head_bits == 0);
             let head = head.ok_or_else(corrupt)?;
-            let step = steps.decode_uint(&mut decoder)?;
-            let step = (step >> 1) as i64 ^ -((step & 1) as i64);
-            let class = before.checked_add(step).and_then(|class| u64::try_from(class).ok());
-            let class = class.filter(|&class| class < MAX_CLASS).ok_or_else(corrupt)? as u8;
+            let class = unzigzag(steps.decode_uint(&mut decoder)?).and_then(|step| before.checked_add(step));
+            let class = class.and_then(|class| u8::try_from(class).ok());
+            let class = class.filter(|&class| class < MAX_CLASS).ok_or_else(corrupt)?;
             ascending.push((head, class));
-            (next, before) = (head + 1, i64::from(class));
+            (next, before) = (head + 1, i32::from(class));
         }
         decoder.finish()?;
         Ok(Self::sorted(ascending))

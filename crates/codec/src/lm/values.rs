@@ -164,7 +164,7 @@ impl Channel for Reading<'_> {
 }
 
 struct Models {
-    logistic: Logistic,
+    logistic: &'static Logistic,
     cut: Cut,
     /// Bits that are counted, from above.
     counted_bits: u32,
@@ -183,7 +183,7 @@ impl Models {
         let layout = cut.layout;
         let counted_bits = (layout.leading_bits + N_MANTISSA).min(layout.n_bits);
         Self {
-            logistic: Logistic::new(),
+            logistic: Logistic::shared(),
             cut: *cut,
             counted_bits,
             tree: vec![Counter::NEW; 1 << counted_bits],
@@ -203,7 +203,7 @@ impl Models {
         while n_known < counted_bits {
             let counter = &mut self.tree[1 << n_known | value as usize];
             let bit = channel.bit(actual >> (n_bits - n_known - 1) & 1 == 1, counter.probability());
-            counter.count(&self.logistic, bit);
+            counter.count(self.logistic, bit);
             value = value << 1 | u64::from(bit);
             n_known += 1;
         }
@@ -215,7 +215,7 @@ impl Models {
         let counter = &mut self.empty[leading][usize::from(self.was_empty)];
         let rest = actual & ((1 << n_plain) - 1);
         let is_empty = channel.bit(rest == 0, counter.probability());
-        counter.count(&self.logistic, is_empty);
+        counter.count(self.logistic, is_empty);
         self.was_empty = is_empty;
         if is_empty {
             return value << n_plain;
@@ -224,7 +224,7 @@ impl Models {
         while n_zeros + 1 < n_plain {
             let counter = &mut self.lowest[n_zeros as usize][usize::from(self.n_zeros > n_zeros)];
             let is_set = channel.bit(rest >> n_zeros & 1 == 1, counter.probability());
-            counter.count(&self.logistic, is_set);
+            counter.count(self.logistic, is_set);
             if is_set {
                 break;
             }

@@ -84,6 +84,10 @@ fn answer_bits(probability: u32, bit: bool) -> f64 {
 }
 
 impl Channel for Counting {
+    fn decide(&mut self, bit: bool, _: u32) -> bool {
+        bit
+    }
+
     fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool {
         let to = if question.node == node::ZERO { &mut self.costs.zero } else { &mut self.costs.lowest_bit };
         mixer.ask(question, |probability| {

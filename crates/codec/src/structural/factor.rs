@@ -10,6 +10,7 @@ use lmgc_kernels::{Kernel, Kernels, Simd};
 
 use super::eigen::{DOT_SUMS, dot};
 use crate::Error;
+use crate::bits::{unzigzag, zigzag};
 
 /// Scales are powers of 2^(1 / `SCALE_STEPS`).
 const SCALE_STEPS: i32 = 4;
@@ -145,15 +146,6 @@ pub(super) struct FactorCode {
 
 /// Contexts of an entry: bits of a typical entry of its factor, so many and no more.
 const N_ENTRY_CONTEXTS: usize = 32;
-
-fn zigzag(value: i32) -> u64 {
-    ((value << 1) ^ (value >> 31)) as u32 as u64
-}
-
-fn unzigzag(value: u64) -> Option<i32> {
-    let value = u32::try_from(value).ok()?;
-    Some((value >> 1) as i32 ^ -((value & 1) as i32))
-}
 
 /// The context of the next step of scale, after a step of `last`.
 fn step_context(last: u64) -> usize {

@@ -88,10 +88,18 @@ pub(super) trait Channel {
     /// A value is done.
     #[inline(always)]
     fn end_value(&mut self) {}
+    /// A decision with the probability of a one in 1 / 65536: it is `bit`, or what the stream says.
+    fn decide(&mut self, bit: bool, probability: u32) -> bool;
     /// Asks a question: its answer is `bit`, or what the stream says.
-    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool;
+    #[inline(always)]
+    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool {
+        mixer.ask(question, |probability| self.decide(bit, probability))
+    }
     /// Asks what only the first context's counter knows something of.
-    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, field: Field, cell: usize, bit: bool) -> bool;
+    #[inline(always)]
+    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, _: Field, cell: usize, bit: bool) -> bool {
+        mixer.ask_counter(cell, |probability| self.decide(bit, probability))
+    }
     /// Asks for an interval: it is `actual`, or that around the point that the stream says.
     fn interval<T>(
         &mut self,
@@ -119,19 +127,9 @@ impl Writing {
 
 impl Channel for Writing {
     #[inline(always)]
-    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool {
-        mixer.ask(question, |probability| {
-            self.coder.encode(bit, probability);
-            bit
-        })
-    }
-
-    #[inline(always)]
-    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, _: Field, cell: usize, bit: bool) -> bool {
-        mixer.ask_counter(cell, |probability| {
-            self.coder.encode(bit, probability);
-            bit
-        })
+    fn decide(&mut self, bit: bool, probability: u32) -> bool {
+        self.coder.encode(bit, probability);
+        bit
     }
 
     #[inline(always)]
@@ -161,13 +159,8 @@ pub(super) struct Reading<'a> {
 
 impl Channel for Reading<'_> {
     #[inline(always)]
-    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, _: bool) -> bool {
-        mixer.ask(question, |probability| self.coder.decode(probability))
-    }
-
-    #[inline(always)]
-    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, _: Field, cell: usize, _: bool) -> bool {
-        mixer.ask_counter(cell, |probability| self.coder.decode(probability))
+    fn decide(&mut self, _: bool, probability: u32) -> bool {
+        self.coder.decode(probability)
     }
 
     #[inline(always)]

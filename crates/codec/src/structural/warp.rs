@@ -4,7 +4,7 @@
 //! good as a throw of dice, and nothing can foresee it. The model reads the classes of the values before in the same sample, and says how
 //! likely each is; its opinions stretch some classes and shrink others, as far as they have proved right. It begins with no say at all.
 
-use super::mixer::{Channel, Field, Interval, Mixer, Question, Reading, Whole, Writing};
+use super::mixer::{Channel, Interval, Mixer, Question, Reading, Whole, Writing};
 use super::shape::TOTAL;
 use super::value::node;
 use crate::logistic::{Logistic, share};
@@ -27,7 +27,7 @@ pub(super) type Weights = [u32; N_SYMBOLS];
 
 /// How far a model is believed, for each of the decisions that lead to a class: 1 is the first, 2n and 2n + 1 follow n.
 pub(super) struct Trust {
-    logistic: Logistic,
+    logistic: &'static Logistic,
     nodes: [Node; N_CLASSES],
     /// The same for whether a value is known beforehand.
     known: Node,
@@ -55,7 +55,7 @@ impl Node {
 
 impl Trust {
     pub(super) fn new() -> Self {
-        Self { logistic: Logistic::new(), nodes: [Node::default(); N_CLASSES], known: Node::default() }
+        Self { logistic: Logistic::shared(), nodes: [Node::default(); N_CLASSES], known: Node::default() }
     }
 
     /// What a model says of a value being known, as log2 of odds.
@@ -172,12 +172,8 @@ impl Channel for Recording {
         self.class = KNOWN_CLASS;
     }
 
-    fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool {
-        mixer.ask(question, |_| bit)
-    }
-
-    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, _: Field, cell: usize, bit: bool) -> bool {
-        mixer.ask_counter(cell, |_| bit)
+    fn decide(&mut self, bit: bool, _: u32) -> bool {
+        bit
     }
 
     fn interval<T>(
@@ -227,9 +223,6 @@ impl<C, A: Adviser> Advised<C, A> {
 
 /// A channel that codes stretched intervals.
 pub(super) trait Intervals: Channel {
-    /// Writes a decision, or reads one.
-    fn decide(&mut self, bit: bool, probability: u32) -> bool;
-
     /// Codes `actual`, or what is found at the stream's point.
     fn warped<T>(
         &mut self,
@@ -241,11 +234,6 @@ pub(super) trait Intervals: Channel {
 }
 
 impl Intervals for Writing {
-    fn decide(&mut self, bit: bool, probability: u32) -> bool {
-        self.coder.encode(bit, probability);
-        bit
-    }
-
     fn warped<T>(
         &mut self,
         warp: impl Fn(u32) -> u32,
@@ -260,10 +248,6 @@ impl Intervals for Writing {
 }
 
 impl Intervals for Reading<'_> {
-    fn decide(&mut self, _: bool, probability: u32) -> bool {
-        self.coder.decode(probability)
-    }
-
     fn warped<T>(
         &mut self,
         warp: impl Fn(u32) -> u32,
@@ -294,6 +278,10 @@ impl<C: Intervals, A: Adviser> Channel for Advised<C, A> {
         self.class = KNOWN_CLASS;
     }
 
+    fn decide(&mut self, bit: bool, probability: u32) -> bool {
+        self.channel.decide(bit, probability)
+    }
+
     fn ask(&mut self, mixer: &mut Mixer<'_>, question: &Question, bit: bool) -> bool {
         if question.node != node::ZERO {
             return self.channel.ask(mixer, question, bit);
@@ -306,10 +294,6 @@ impl<C: Intervals, A: Adviser> Channel for Advised<C, A> {
             trust.known.learn(opinion, adjusted, bit);
             bit
         })
-    }
-
-    fn ask_counter(&mut self, mixer: &mut Mixer<'_>, field: Field, cell: usize, bit: bool) -> bool {
-        self.channel.ask_counter(mixer, field, cell, bit)
     }
 
     fn interval<T>(
