@@ -56,12 +56,52 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A gradient file could not be written.
-    #[error("cannot write the gradient file {}", path.display())]
-    WriteGradients {
+    /// A file of tensors could not be written.
+    #[error("cannot write {}", path.display())]
+    WriteTensors {
         /// The file.
         path: PathBuf,
         /// The cause.
         source: lmgc_tensors::Error,
+    },
+    /// A file of tensors could not be read.
+    #[error("cannot read {}; take it away, or give --restart, to begin the run anew", path.display())]
+    ReadTensors {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: lmgc_tensors::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// There is a run in the directory that other settings made.
+    #[error(
+        "{} holds a run with {setting} = {found}, not {expected}: give the same settings to go on with it, \
+         another --tag to keep it, or --restart to begin anew",
+        path.display()
+    )]
+    OtherRun {
+        /// The run's directory.
+        path: PathBuf,
+        /// The setting that differs.
+        setting: String,
+        /// Its value in the run that is there.
+        found: String,
+        /// Its value now.
+        expected: String,
+    },
+    /// A state file is not one of this network and optimizer.
+    #[error("cannot go on from {}: {problem}; take it away, or give --restart, to begin anew", path.display())]
+    BrokenState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
 }

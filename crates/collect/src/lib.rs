@@ -6,14 +6,21 @@
 //! there.
 //!
 //! ```no_run
-//! use lmgc_collect::{Architecture, CollectOptions, DatasetName, collect};
+//! use lmgc_collect::{Architecture, CollectOptions, DatasetName, Report, collect};
 //!
 //! let mut options = CollectOptions::new(DatasetName::Digits, Architecture::ConvNet, "exps");
 //! options.steps = Some(400);
-//! let summary = collect(&options, &mut |report| println!("{} {:.4}", report.step, report.loss))?;
+//! let summary = collect(&options, &mut |report| {
+//!     if let Report::Step(step) = report {
+//!         println!("{} {:.4}", step.step, step.loss);
+//!     }
+//! })?;
 //! println!("{:?}", summary.gradient_files);
 //! # Ok::<(), lmgc_collect::Error>(())
 //! ```
+//!
+//! A run goes on where it was killed: [`RunDirectory`] says which files it keeps for that. Convolutions, normalisations and the like are
+//! operations of our own on the CPU (module `cpu`), where burn's take several times as long, and burn's on other devices.
 //!
 //! # Reproducibility
 //!
@@ -21,21 +28,28 @@
 //! the CPU the same options give the same files, byte for byte, on the same machine, for any number of threads. Other
 //! machines may round differently: this stage is outside the determinism contract, the files it writes are inside.
 
+mod cpu;
 pub mod dataset;
 mod device;
 mod error;
-mod gradient_file;
+mod loader;
+mod log;
 pub mod network;
-mod optimizer;
+pub mod optimizer;
 mod options;
 mod random;
+mod run_directory;
+mod schedule;
+mod state;
+mod tensor_file;
 mod train;
 
 pub use dataset::DatasetName;
 pub use device::DeviceName;
 pub use error::Error;
-pub use gradient_file::gradient_file_path;
 pub use network::Architecture;
-pub use optimizer::{Sgd, cosine_learning_rate};
+pub use optimizer::OptimizerName;
 pub use options::CollectOptions;
-pub use train::{CollectSummary, StepReport, collect};
+pub use run_directory::RunDirectory;
+pub use schedule::{ScheduleName, cosine_learning_rate, one_cycle_rates};
+pub use train::{CollectSummary, EpochReport, Report, StepReport, collect};

@@ -1,5 +1,8 @@
 use std::path::PathBuf;
 
+use crate::dataset::Dataset;
+use crate::optimizer::OptimizerName;
+use crate::schedule::ScheduleName;
 use crate::{Architecture, DatasetName, DeviceName, Error};
 
 /// What to train, for how long, and where the gradients go.
@@ -27,12 +30,21 @@ pub struct CollectOptions {
     pub batch_size: usize,
     /// How many classes the `synthetic` data set has (2 to 1000, by default 10); other data sets have a fixed number.
     pub n_classes: Option<usize>,
+    /// The optimizer; `None`: the one that the reference means for the architecture.
+    pub optimizer: Option<OptimizerName>,
+    /// What is done where the reference's schedule slips.
+    pub schedule: ScheduleName,
+    /// A model checkpoint is written after every so many epochs; 0: none. The reference's default is 5.
+    pub model_interval: u64,
+    /// Begin anew where an earlier run could be gone on with.
+    pub restart: bool,
     /// Where to compute.
     pub device: DeviceName,
 }
 
 impl CollectOptions {
-    /// The reference's settings: 200 epochs, batches of 128, a gradient file every 200 steps; tag `0`, seed 0, the CPU.
+    /// The reference's settings: 200 epochs, batches of 128, a gradient file every 200 steps, a model every 5 epochs; tag `0`,
+    /// seed 0, the CPU.
     pub fn new(dataset: DatasetName, arch: Architecture, out: impl Into<PathBuf>) -> Self {
         Self {
             dataset,
@@ -46,8 +58,22 @@ impl CollectOptions {
             seed: 0,
             batch_size: 128,
             n_classes: None,
+            optimizer: None,
+            schedule: ScheduleName::default(),
+            model_interval: 5,
+            restart: false,
             device: DeviceName::Cpu,
         }
+    }
+
+    /// The optimizer that will train.
+    pub fn optimizer(&self) -> OptimizerName {
+        self.optimizer.unwrap_or(OptimizerName::meant_for(self.arch))
+    }
+
+    /// Opens the data set, in colour where the architecture needs it.
+    pub(crate) fn open_data(&self) -> Result<Box<dyn Dataset>, Error> {
+        self.dataset.open(self.data.as_deref(), self.seed, self.n_classes)
     }
 
     /// Checks what can be checked without the data.

@@ -19,6 +19,9 @@ pub(crate) enum Purpose {
     SyntheticClass = 3,
     /// A procedural image; the numbers are the split and the index.
     SyntheticImage = 4,
+    // 5 is Augmentation
+    /// Which values dropout keeps; the numbers are the step, and 0.
+    Dropout = 6,
 }
 
 /// A stream of random numbers.
@@ -49,6 +52,12 @@ impl Stream {
     pub(crate) fn bell(&mut self) -> f32 {
         let sum = self.unit() + self.unit() + self.unit() + self.unit();
         (sum - 2.0) * 3.0f32.sqrt()
+    }
+
+    /// Normal with mean 0 and variance 1, by Box and Muller's method (one of the two numbers it makes).
+    pub(crate) fn normal(&mut self) -> f32 {
+        let radius = (-2.0 * f64::from(1.0 - self.unit()).ln()).sqrt();
+        (radius * (std::f64::consts::TAU * f64::from(self.unit())).cos()) as f32
     }
 
     /// Uniform in `0..n`, without bias: draws that fall in the incomplete last block are thrown away.
@@ -107,6 +116,9 @@ mod tests {
         }
         assert!((sum / f64::from(n)).abs() < 0.03);
         assert!((squares / f64::from(n) - 1.0).abs() < 0.03);
+        let normal: Vec<f64> = (0..n).map(|_| f64::from(stream.normal())).collect();
+        let moment = |power| normal.iter().map(|x| x.powi(power)).sum::<f64>() / f64::from(n);
+        assert!(moment(1).abs() < 0.03 && (moment(2) - 1.0).abs() < 0.03 && (moment(4) - 3.0).abs() < 0.2);
     }
 
     #[test]

@@ -1,21 +1,44 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use serde_json::{Value, json};
 
 use crate::dataset::{Dataset, Split};
-use crate::gradient_file::{create_gradient_directory, gradient_file_path};
-use crate::network::{Network, ParameterSet, cross_entropy};
-use crate::optimizer::{Sgd, cosine_learning_rate};
-use crate::random::{Purpose, Stream};
-use crate::{CollectOptions, DeviceName, Error, gradient_file};
-
-/// Over how many epochs the reference's learning rate falls to 0, and how many it trains.
-const N_SCHEDULE_EPOCHS: u64 = 200;
+use crate::loader::{Batch, BatchOrder, HostBatch, load_ahead};
+use crate::log::TrainingLog;
+use crate::network::{BatchStatistics, Network, ParameterSet, Pass, cross_entropy};
+use crate::optimizer::Optimizer;
+use crate::run_directory::RunDirectory;
+use crate::schedule::Schedule;
+use crate::state::{self, Progress};
+use crate::tensor_file::{self, Entry, download};
+use crate::{CollectOptions, Error};
 
 /// How many test images are classified at once.
 const N_TEST_IMAGES_AT_ONCE: usize = 128;
+
+/// The state is written with each gradient file, and when so much time has passed since it was.
+const STATE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What [`collect`] tells while it runs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Report {
+    /// An earlier run was taken up after this many steps.
+    Resumed {
+        /// Steps done before.
+        step: u64,
+        /// Steps that there will be.
+        n_steps: u64,
+    },
+    /// A step is done, its gradient file (if any) complete.
+    Step(StepReport),
+    /// An epoch is done.
+    Epoch(EpochReport),
+}
 
 /// What happened in one step of training.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +52,8 @@ pub struct StepReport {
     pub epoch: u64,
     /// The mean cross entropy of the step's images, before its update.
     pub loss: f32,
+    /// The share of the step's images classified right before its update, 0 to 1.
+    pub accuracy: f64,
     /// The learning rate of the step's update.
     pub learning_rate: f64,
     /// Images a second in this step, everything included.
@@ -37,14 +62,49 @@ pub struct StepReport {
     pub gradient_file: Option<PathBuf>,
 }
 
+/// What came of one pass over the training images.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// The epoch's last step, from 1.
+    pub step: u64,
+    /// The mean of the steps' losses.
+    pub train_loss: f64,
+    /// The share of images classified right as they were trained on, 0 to 1.
+    pub train_accuracy: f64,
+    /// The mean cross entropy of the test images.
+    pub test_loss: f64,
+    /// The share of test images classified right, 0 to 1.
+    pub test_accuracy: f64,
+    /// The file that the model went to, every [`CollectOptions::model_interval`] epochs.
+    pub model_file: Option<PathBuf>,
+}
+
+impl EpochReport {
+    pub(crate) fn describe(&self) -> Value {
+        json!({
+            "epoch": self.epoch,
+            "step": self.step,
+            "train_loss": self.train_loss,
+            "train_accuracy": self.train_accuracy,
+            "test_loss": self.test_loss,
+            "test_accuracy": self.test_accuracy,
+        })
+    }
+}
+
 /// What a finished run did.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CollectSummary {
-    /// The gradient files, by rising step.
+    /// The gradient files, by rising step, those of before the run was taken up among them.
     pub gradient_files: Vec<PathBuf>,
-    /// How many steps were trained.
+    /// How many steps were trained in all.
     pub n_steps: u64,
+    /// How many of them had been done before, when the run was taken up.
+    pub n_resumed_steps: u64,
     /// How many trainable values the network has.
     pub n_parameter_values: usize,
     /// The loss of the last step.
@@ -53,7 +113,7 @@ pub struct CollectSummary {
     pub n_test_correct: usize,
     /// How many test images there are.
     pub n_test: usize,
-    /// How long all of it took.
+    /// How long all of it took, what was done before not counted.
     pub seconds: f64,
 }
 
@@ -66,232 +126,302 @@ impl CollectSummary {
 
 /// Trains a network and writes its gradients.
 ///
-/// The recipe is the reference's: cross entropy; SGD with a learning rate of 0.1, momentum 0.9 and weight decay 5e-4; the
-/// rate falls along a cosine over 200 epochs, or over the whole run when that is longer. Images are shuffled anew each
+/// The recipe is the reference's: cross entropy; SGD with a learning rate of 0.1, momentum 0.9 and weight decay 5e-4, the rate
+/// falling along a cosine over 200 epochs; for ViT AdamW with a learning rate of up to 1e-3 in one cycle over 200 epochs and
+/// a weight decay of 0.1 on weights; both over the whole run when that is longer. Images are shuffled and augmented anew each
 /// epoch. Step `k` is the `k`-th update, from 1; its gradients, as left by the backward pass before weight decay, are
-/// taken at the weights after `k - 1` updates, and are written when `k` is a multiple of the interval. Files of an
-/// earlier run under the same names are replaced.
+/// taken at the weights after `k - 1` updates, and are written when `k` is a multiple of the interval.
 ///
-/// `on_step` is called after each step, once its gradient file (if any) is complete.
+/// A run that was cut off goes on after its last state file, and does what it would have done. [`RunDirectory`] names the
+/// files.
 ///
 /// # Errors
-/// Bad options, among them an interval longer than the run, which would write nothing; a device this build lacks; a loss
-/// that is no longer finite; files that cannot be written.
-pub fn collect(options: &CollectOptions, on_step: &mut dyn FnMut(&StepReport)) -> Result<CollectSummary, Error> {
+/// Bad options, among them an interval longer than the run, which would write nothing; data that are not there or broken;
+/// another run in the directory; a device this build lacks; a loss that is no longer finite; files that cannot be written.
+pub fn collect(options: &CollectOptions, on_report: &mut dyn FnMut(&Report)) -> Result<CollectSummary, Error> {
     let start = Instant::now();
-    let trained = train(options, on_step)?;
+    options.validate()?;
+    let data = options.open_data()?;
+    let schedule = Schedule::new(options, data.n_images(Split::Train))?;
+    let mut run = Run::prepare(options, &*data, &schedule)?;
+    let n_resumed_steps = run.progress.step;
+    if n_resumed_steps > 0 {
+        on_report(&Report::Resumed { step: n_resumed_steps, n_steps: run.schedule.n_steps });
+    }
+    run.train(on_report)?;
+    let test = match run.last_test.take() {
+        Some(test) => test,
+        None => run.test()?,
+    };
     Ok(CollectSummary {
-        n_test_correct: trained.n_test_correct()?,
-        n_test: trained.data.n_images(Split::Test),
-        n_parameter_values: trained.parameters.iter().map(|parameter| parameter.n_values()).sum(),
-        n_steps: trained.n_steps,
-        final_loss: trained.final_loss,
-        gradient_files: trained.gradient_files,
+        n_test_correct: test.n_correct,
+        n_test: run.data.n_images(Split::Test),
+        n_parameter_values: run.parameters.n_values(),
+        n_steps: run.progress.step,
+        n_resumed_steps,
+        final_loss: run.progress.loss,
+        gradient_files: run.directory.gradient_files(options, run.progress.step),
         seconds: start.elapsed().as_secs_f64(),
     })
 }
 
-/// A trained network, and what came of its training.
-struct Trained {
-    data: Box<dyn Dataset>,
+/// A run under way.
+struct Run<'a> {
+    options: &'a CollectOptions,
+    directory: RunDirectory,
+    data: &'a dyn Dataset,
+    device: Device,
+    schedule: &'a Schedule,
     network: Box<dyn Network>,
     parameters: ParameterSet,
-    device: Device,
-    device_name: DeviceName,
-    n_steps: u64,
-    final_loss: f32,
-    gradient_files: Vec<PathBuf>,
+    optimizer: Box<dyn Optimizer>,
+    /// What a resumed run must share.
+    settings: BTreeMap<String, String>,
+    progress: Progress,
+    saved: Instant,
+    log: TrainingLog,
+    /// Of the weights as they are, if they have been tested.
+    last_test: Option<TestResult>,
 }
 
-/// All of [`collect`] but the test.
-fn train(options: &CollectOptions, on_step: &mut dyn FnMut(&StepReport)) -> Result<Trained, Error> {
-    options.validate()?;
-    let device = options.device.open()?;
-    let data = options.dataset.open(options.data.as_deref(), options.seed, options.n_classes)?;
-    let schedule = Schedule::new(options, data.n_images(Split::Train))?;
-    create_gradient_directory(options)?;
+#[derive(Debug, Clone, Copy)]
+struct TestResult {
+    n_correct: usize,
+    /// Mean cross entropy.
+    loss: f64,
+}
 
-    let (network, mut parameters) = options.arch.build(data.image_shape(), data.n_classes(), options.seed, &device);
-    let mut optimizer = Sgd::new(Sgd::MOMENTUM, Sgd::WEIGHT_DECAY);
-    let mut gradient_files = Vec::new();
-    let mut final_loss = f32::NAN;
-    let mut order = Vec::new();
+/// What is known of a step before its update.
+struct Differentiated {
+    loss: f32,
+    n_correct: usize,
+    /// One a parameter, in order, flat, without autodiff.
+    gradients: Vec<Tensor<1>>,
+    statistics: Vec<BatchStatistics>,
+}
 
-    for step in 1..=schedule.n_steps {
-        let step_start = Instant::now();
-        let (epoch, batch) = schedule.place(step);
-        if batch == 0 {
-            let mut stream = Stream::new(options.seed, Purpose::Shuffle, epoch, 0);
-            order = stream.permutation(data.n_images(Split::Train));
+impl<'a> Run<'a> {
+    /// Builds the network, and takes up an earlier run if there is one.
+    fn prepare(options: &'a CollectOptions, data: &'a dyn Dataset, schedule: &'a Schedule) -> Result<Self, Error> {
+        let device = options.device.open()?;
+        let directory = RunDirectory::of(options);
+        directory.create(options.model_interval > 0)?;
+        let (network, mut parameters) = options.arch.build(data.image_shape(), data.n_classes(), options.seed, &device);
+        let mut optimizer = options.optimizer().build();
+        let settings = settings(options, schedule, data.n_classes());
+        let start = json!({
+            "dataset": options.dataset.as_str(),
+            "arch": options.arch.as_str(),
+            "tag": options.tag,
+            "n_steps": schedule.n_steps,
+            "n_steps_per_epoch": schedule.n_steps_per_epoch,
+            "n_parameter_values": parameters.n_values(),
+            "settings": settings,
+        });
+        let (state_file, log_file) = (directory.state_file(), directory.log_file());
+        let (progress, log) = if state_file.exists() && !options.restart {
+            let progress = state::load(&state_file, &settings, &mut parameters, &mut *optimizer, &device)?;
+            if progress.step > schedule.n_steps {
+                return Err(Error::OtherRun {
+                    path: directory.path().to_owned(),
+                    setting: "steps".to_owned(),
+                    found: progress.step.to_string(),
+                    expected: schedule.n_steps.to_string(),
+                });
+            }
+            (progress, TrainingLog::resume(log_file, progress.step, start)?)
+        } else {
+            (Progress::default(), TrainingLog::create(log_file, start)?)
+        };
+        let (saved, last_test) = (Instant::now(), None);
+        Ok(Self {
+            options,
+            directory,
+            data,
+            device,
+            schedule,
+            network,
+            parameters,
+            optimizer,
+            settings,
+            progress,
+            saved,
+            log,
+            last_test,
+        })
+    }
+
+    /// Trains what is left, with a thread beside that loads images.
+    fn train(&mut self, on_report: &mut dyn FnMut(&Report)) -> Result<(), Error> {
+        let (data, schedule, first) = (self.data, self.schedule, self.progress.step + 1);
+        let order = BatchOrder { seed: self.options.seed, batch_size: self.options.batch_size };
+        std::thread::scope(|scope| {
+            let batches = load_ahead(scope, data, schedule, order, first);
+            (first..=schedule.n_steps).try_for_each(|step| self.step(step, &batches, on_report))
+        })
+    }
+
+    fn step(
+        &mut self,
+        step: u64,
+        batches: &Receiver<HostBatch>,
+        on_report: &mut dyn FnMut(&Report),
+    ) -> Result<(), Error> {
+        let start = Instant::now();
+        let (epoch, batch_of_epoch) = self.schedule.place(step);
+        if batch_of_epoch == 0 {
+            self.progress = Progress { step: self.progress.step, loss: self.progress.loss, ..Progress::default() };
         }
-        let first = batch as usize * options.batch_size;
-        let indices = &order[first..order.len().min(first.saturating_add(options.batch_size))];
-        let learning_rate = cosine_learning_rate(Sgd::LEARNING_RATE, epoch, schedule.n_cosine_epochs);
-
-        let batch = Batch::load(&*data, Split::Train, indices, &device);
-        let (loss, gradients) = gradients(&*network, &parameters, batch, options.device)?;
+        let batch = batches.recv().expect("the loader ends after the last step, or by a panic that the scope passes on");
+        let batch = batch.upload(self.data, &self.device);
+        let n_images = batch.labels.len();
+        let rates = self.schedule.rates(step);
+        let Differentiated { loss, n_correct, gradients, statistics } = self.differentiate(step, batch)?;
         if !loss.is_finite() {
             return Err(Error::Diverged { step, loss });
         }
-        let gradient_file = if step % options.grad_interval == 0 {
-            let path = gradient_file_path(options, step);
-            let values = gradients.iter().map(|gradient| download(gradient.clone(), options.device));
-            let values = values.collect::<Result<Vec<_>, _>>()?;
-            let facts = StepFacts { step, epoch, loss, learning_rate, n_images: indices.len() };
-            let metadata = facts.describe(options, data.n_classes(), &schedule);
-            gradient_file::write(&path, &parameters, &values, metadata)?;
-            gradient_files.push(path.clone());
-            Some(path)
-        } else {
-            None
-        };
-        optimizer.step(&mut parameters, gradients, learning_rate);
-        final_loss = loss;
-        on_step(&StepReport {
+        let gradient_file = (step % self.options.grad_interval == 0).then(|| self.directory.gradient_file(step));
+        if let Some(path) = &gradient_file {
+            let entries = self.parameters.iter().zip(&gradients).map(|(parameter, gradient)| {
+                Entry::of(parameter.name().to_owned(), parameter.shape(), gradient.clone(), self.options.device)
+            });
+            let mut metadata = self.settings.clone();
+            let facts = [
+                ("step", step.to_string()),
+                ("epoch", (epoch + 1).to_string()),
+                ("loss", loss.to_string()),
+                ("n_images", n_images.to_string()),
+                ("tag", self.options.tag.clone()),
+                ("learning_rate", rates.learning_rate.to_string()),
+                ("momentum", rates.momentum.to_string()),
+            ];
+            metadata.extend(facts.map(|(key, value)| (format!("lmgc.{key}"), value)));
+            tensor_file::write(path, &entries.collect::<Result<Vec<_>, Error>>()?, metadata)?;
+        }
+        self.parameters.follow(statistics);
+        self.optimizer.step(&mut self.parameters, gradients, rates);
+        self.last_test = None;
+        self.progress = Progress {
             step,
-            n_steps: schedule.n_steps,
+            loss,
+            epoch_loss: self.progress.epoch_loss + f64::from(loss),
+            n_correct: self.progress.n_correct + n_correct as u64,
+            n_images: self.progress.n_images + n_images as u64,
+        };
+        let has_gradients = gradient_file.is_some();
+        let report = StepReport {
+            step,
+            n_steps: self.schedule.n_steps,
             epoch: epoch + 1,
             loss,
-            learning_rate,
-            images_per_s: indices.len() as f64 / step_start.elapsed().as_secs_f64(),
+            accuracy: n_correct as f64 / n_images as f64,
+            learning_rate: rates.learning_rate,
+            images_per_s: n_images as f64 / start.elapsed().as_secs_f64(),
             gradient_file,
-        });
+        };
+        self.log.step(&report)?;
+        on_report(&Report::Step(report));
+        if self.schedule.ends_epoch(step) {
+            self.end_epoch(epoch + 1, on_report)?;
+        }
+        // After the end of an epoch, so that a run that goes on from here need not make up for it.
+        if has_gradients || step == self.schedule.n_steps || self.saved.elapsed() >= STATE_INTERVAL {
+            let path = self.directory.state_file();
+            let (parameters, optimizer) = (&self.parameters, &*self.optimizer);
+            state::save(&path, &self.progress, &self.settings, parameters, optimizer, self.options.device)?;
+            self.saved = Instant::now();
+        }
+        Ok(())
     }
-    let (n_steps, device_name) = (schedule.n_steps, options.device);
-    Ok(Trained { data, network, parameters, device, device_name, n_steps, final_loss, gradient_files })
-}
 
-impl Trained {
-    /// How many test images get the highest score at their own class.
-    fn n_test_correct(&self) -> Result<usize, Error> {
+    /// Tests the network, and writes a model checkpoint when it is due.
+    fn end_epoch(&mut self, epoch: u64, on_report: &mut dyn FnMut(&Report)) -> Result<(), Error> {
+        let test = self.test()?;
+        self.last_test = Some(test);
+        let interval = self.options.model_interval;
+        let is_due = interval > 0 && epoch % interval == 0;
+        let Progress { step, epoch_loss, n_correct, n_images, .. } = self.progress;
+        let report = EpochReport {
+            epoch,
+            step,
+            train_loss: epoch_loss / self.schedule.n_steps_per_epoch as f64,
+            train_accuracy: n_correct as f64 / n_images as f64,
+            test_loss: test.loss,
+            test_accuracy: test.n_correct as f64 / self.data.n_images(Split::Test) as f64,
+            model_file: is_due.then(|| self.directory.model_file(epoch)),
+        };
+        if let Some(path) = &report.model_file {
+            let mut metadata = self.settings.clone();
+            metadata.insert("lmgc.tag".to_owned(), self.options.tag.clone());
+            if let Value::Object(facts) = report.describe() {
+                metadata.extend(facts.into_iter().map(|(key, value)| (format!("lmgc.{key}"), value.to_string())));
+            }
+            state::save_model(path, step, &self.parameters, metadata, self.options.device)?;
+        }
+        self.log.epoch(&report)?;
+        on_report(&Report::Epoch(report));
+        Ok(())
+    }
+
+    /// The loss of a batch and its gradient with respect to every parameter.
+    fn differentiate(&self, step: u64, batch: Batch) -> Result<Differentiated, Error> {
+        let device = self.options.device;
+        let mut pass = Pass::training(&self.parameters).with_dropout(self.options.seed, step);
+        let scores = self.network.forward(&mut pass, batch.images);
+        let loss = cross_entropy(scores.clone(), batch.targets);
+        let mut of_all = loss.backward();
+        let of_each = self.parameters.iter().map(|parameter| {
+            let gradient = parameter.values.grad_remove(&mut of_all);
+            gradient.expect("every parameter takes part in the loss")
+        });
+        let gradients = of_each.collect();
+        let statistics = pass.into_statistics();
+        let loss = loss.try_into_scalar::<f32>().map_err(|error| device.failed(error))?;
+        let n_correct = n_correct(&download(scores.without_autodiff(), device)?, &batch.labels);
+        Ok(Differentiated { loss, n_correct, gradients, statistics })
+    }
+
+    /// How the network does on the test images.
+    fn test(&self) -> Result<TestResult, Error> {
         let parameters = self.parameters.without_autodiff();
         let device = self.device.clone().without_autodiff();
         let indices: Vec<usize> = (0..self.data.n_images(Split::Test)).collect();
-        let mut n_correct = 0;
+        let mut result = TestResult { n_correct: 0, loss: 0.0 };
         for indices in indices.chunks(N_TEST_IMAGES_AT_ONCE) {
-            let batch = Batch::load(&*self.data, Split::Test, indices, &device);
-            let scores = download(self.network.forward(&parameters, batch.images), self.device_name)?;
-            let rows = scores.chunks_exact(self.data.n_classes()).zip(&batch.labels);
-            n_correct += rows.filter(|(row, label)| row.iter().all(|&score| score <= row[**label])).count();
+            let batch = HostBatch::load(self.data, Split::Test, indices, 0).upload(self.data, &device);
+            let scores = self.network.forward(&mut Pass::testing(&parameters), batch.images);
+            let loss = cross_entropy(scores.clone(), batch.targets);
+            let loss = loss.try_into_scalar::<f32>().map_err(|error| self.options.device.failed(error))?;
+            result.loss += f64::from(loss) * indices.len() as f64;
+            result.n_correct += n_correct(&download(scores, self.options.device)?, &batch.labels);
         }
-        Ok(n_correct)
+        result.loss /= indices.len() as f64;
+        Ok(result)
     }
 }
 
-/// How long the run is.
-struct Schedule {
-    n_steps: u64,
-    n_steps_per_epoch: u64,
-    n_cosine_epochs: u64,
+/// How many images get the highest score at their own class; `scores` is `[images, classes]`.
+fn n_correct(scores: &[f32], labels: &[usize]) -> usize {
+    let rows = scores.chunks_exact(scores.len() / labels.len()).zip(labels);
+    rows.filter(|(row, label)| row.iter().all(|&score| score <= row[**label])).count()
 }
 
-impl Schedule {
-    fn new(options: &CollectOptions, n_train: usize) -> Result<Self, Error> {
-        let n_steps_per_epoch = n_train.div_ceil(options.batch_size) as u64;
-        let n_steps = match (options.steps, options.epochs) {
-            (Some(n_steps), _) => n_steps,
-            (None, n_epochs) => n_epochs.unwrap_or(N_SCHEDULE_EPOCHS).saturating_mul(n_steps_per_epoch),
-        };
-        if options.grad_interval > n_steps {
-            return Err(Error::InvalidOption {
-                option: "--grad-interval",
-                value: options.grad_interval.to_string(),
-                problem: format!("a run of {n_steps} steps would write no gradients; use {n_steps} or less"),
-            });
-        }
-        let n_epochs = n_steps.div_ceil(n_steps_per_epoch);
-        Ok(Self { n_steps, n_steps_per_epoch, n_cosine_epochs: n_epochs.max(N_SCHEDULE_EPOCHS) })
-    }
-
-    /// The epoch (from 0) of a step (from 1), and the batch within it (from 0).
-    fn place(&self, step: u64) -> (u64, u64) {
-        ((step - 1) / self.n_steps_per_epoch, (step - 1) % self.n_steps_per_epoch)
-    }
-}
-
-/// What a gradient file says about its step, beside the settings of the run.
-struct StepFacts {
-    step: u64,
-    epoch: u64,
-    loss: f32,
-    learning_rate: f64,
-    n_images: usize,
-}
-
-impl StepFacts {
-    /// The settings and these facts as text under `lmgc.*` keys.
-    fn describe(&self, options: &CollectOptions, n_classes: usize, schedule: &Schedule) -> BTreeMap<String, String> {
-        let entries = [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("dataset", options.dataset.to_string()),
-            ("n_classes", n_classes.to_string()),
-            ("arch", options.arch.to_string()),
-            ("tag", options.tag.clone()),
-            ("seed", options.seed.to_string()),
-            ("device", options.device.to_string()),
-            ("step", self.step.to_string()),
-            ("epoch", (self.epoch + 1).to_string()),
-            ("loss", self.loss.to_string()),
-            ("batch_size", options.batch_size.to_string()),
-            ("n_images", self.n_images.to_string()),
-            ("optimizer", "sgd".to_owned()),
-            ("initial_learning_rate", Sgd::LEARNING_RATE.to_string()),
-            ("learning_rate", self.learning_rate.to_string()),
-            ("momentum", Sgd::MOMENTUM.to_string()),
-            ("weight_decay", Sgd::WEIGHT_DECAY.to_string()),
-            ("schedule", format!("cosine over {} epochs", schedule.n_cosine_epochs)),
-        ];
-        entries.into_iter().map(|(key, value)| (format!("lmgc.{key}"), value)).collect()
-    }
-}
-
-/// Images and their classes on the device.
-struct Batch {
-    /// `[batch, channels, height, width]`.
-    images: Tensor<4>,
-    /// `[batch, classes]`: 1 at the image's class, else 0.
-    targets: Tensor<2>,
-    labels: Vec<usize>,
-}
-
-impl Batch {
-    fn load(data: &dyn Dataset, split: Split, indices: &[usize], device: &Device) -> Self {
-        let shape = data.image_shape();
-        let mut pixels = vec![0.0f32; indices.len() * shape.n_values()];
-        let images = indices.iter().zip(pixels.chunks_exact_mut(shape.n_values()));
-        let labels: Vec<usize> = images.map(|(&index, image)| data.image(split, index, image)).collect();
-        let n_classes = data.n_classes();
-        let mut targets = vec![0.0f32; indices.len() * n_classes];
-        for (row, &label) in targets.chunks_exact_mut(n_classes).zip(&labels) {
-            row[label] = 1.0;
-        }
-        let pixels = TensorData::new(pixels, [indices.len(), shape.channels, shape.height, shape.width]);
-        let targets = TensorData::new(targets, [indices.len(), n_classes]);
-        Self { images: Tensor::from_data(pixels, device), targets: Tensor::from_data(targets, device), labels }
-    }
-}
-
-/// The loss of a batch and its gradient with respect to every parameter, in order, flat, without autodiff.
-fn gradients(
-    network: &dyn Network,
-    parameters: &ParameterSet,
-    batch: Batch,
-    device_name: DeviceName,
-) -> Result<(f32, Vec<Tensor<1>>), Error> {
-    let loss = cross_entropy(network.forward(parameters, batch.images), batch.targets);
-    let mut gradients = loss.backward();
-    let loss = loss.try_into_scalar::<f32>().map_err(|error| device_name.failed(error))?;
-    let of_each = parameters.iter().map(|parameter| {
-        let gradient = parameter.values.grad_remove(&mut gradients);
-        gradient.expect("every parameter takes part in the loss")
-    });
-    Ok((loss, of_each.collect()))
-}
-
-/// A tensor's values.
-fn download<const D: usize>(tensor: Tensor<D>, device_name: DeviceName) -> Result<Vec<f32>, Error> {
-    let data = tensor.try_into_data().map_err(|error| device_name.failed(error))?;
-    data.try_to_vec().map_err(|error| device_name.failed(error))
+/// What decides a run's results, as text under `lmgc.*` keys.
+fn settings(options: &CollectOptions, schedule: &Schedule, n_classes: usize) -> BTreeMap<String, String> {
+    let optimizer = options.optimizer();
+    let entries = [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("dataset", options.dataset.to_string()),
+        ("n_classes", n_classes.to_string()),
+        ("arch", options.arch.to_string()),
+        ("seed", options.seed.to_string()),
+        ("device", options.device.to_string()),
+        ("batch_size", options.batch_size.to_string()),
+        ("optimizer", optimizer.to_string()),
+        ("weight_decay", optimizer.weight_decay().to_string()),
+        ("schedule", schedule.describe()),
+    ];
+    entries.into_iter().map(|(key, value)| (format!("lmgc.{key}"), value)).collect()
 }
 
 #[cfg(test)]
@@ -299,53 +429,41 @@ mod tests {
     use super::*;
     use crate::{Architecture, DatasetName};
 
-    fn options(steps: Option<u64>, epochs: Option<u64>) -> CollectOptions {
-        let mut options = CollectOptions::new(DatasetName::Digits, Architecture::ConvNet, "out");
-        (options.steps, options.epochs, options.grad_interval) = (steps, epochs, 1);
+    fn options(arch: Architecture, steps: u64, out: &std::path::Path) -> CollectOptions {
+        let mut options = CollectOptions::new(DatasetName::Digits, arch, out);
+        (options.steps, options.grad_interval, options.batch_size) = (Some(steps), 2, 479);
         options
-    }
-
-    #[test]
-    fn the_last_batch_of_an_epoch_counts_as_a_step() {
-        let schedule = Schedule::new(&options(None, Some(2)), 1437).unwrap();
-        assert_eq!((schedule.n_steps, schedule.n_steps_per_epoch), (24, 12));
-        assert_eq!(schedule.place(1), (0, 0));
-        assert_eq!(schedule.place(12), (0, 11));
-        assert_eq!(schedule.place(13), (1, 0));
-    }
-
-    #[test]
-    fn the_cosine_covers_200_epochs_or_the_run() {
-        let n_cosine_epochs = |steps, epochs| Schedule::new(&options(steps, epochs), 1437).unwrap().n_cosine_epochs;
-        assert_eq!(n_cosine_epochs(Some(10), None), 200);
-        assert_eq!(n_cosine_epochs(None, None), 200);
-        assert_eq!(n_cosine_epochs(Some(200 * 12 + 1), None), 201);
-        assert_eq!(n_cosine_epochs(None, Some(300)), 300);
-        assert_eq!(Schedule::new(&options(None, None), 1437).unwrap().n_steps, 2400);
     }
 
     #[test]
     fn the_same_seed_gives_the_same_file_for_any_number_of_threads() {
         let folder = tempfile::tempdir().unwrap();
-        for dataset in DatasetName::ALL {
+        for (dataset, arch) in [
+            (DatasetName::Digits, Architecture::ConvNet),
+            (DatasetName::Synthetic, Architecture::ConvNet),
+            (DatasetName::Synthetic, Architecture::Vgg11),
+            (DatasetName::Synthetic, Architecture::Vit),
+        ] {
             let run = |name: &str, seed: u64, n_threads: usize| {
-                let mut options = CollectOptions::new(dataset, Architecture::ConvNet, folder.path().join(name));
-                (options.steps, options.grad_interval) = (Some(3), 3);
+                let mut options = CollectOptions::new(dataset, arch, folder.path().join(name));
+                (options.steps, options.grad_interval) = (Some(2), 2);
                 (options.batch_size, options.seed) = (5, seed);
+                let data = options.open_data().unwrap();
+                let schedule = Schedule::new(&options, data.n_images(Split::Train)).unwrap();
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-                let trained = pool.install(|| train(&options, &mut |_| ())).unwrap();
-                std::fs::read(&trained.gradient_files[0]).unwrap()
+                pool.install(|| Run::prepare(&options, &*data, &schedule).unwrap().train(&mut |_| ())).unwrap();
+                std::fs::read(RunDirectory::of(&options).gradient_file(2)).unwrap()
             };
             let first = run("first", 11, 1);
-            assert!(first == run("again", 11, 1), "{dataset}: another run");
-            assert!(first == run("threads", 11, 3), "{dataset}: more threads");
-            assert!(first != run("other", 12, 1), "{dataset}: another seed");
+            assert!(first == run("again", 11, 1), "{dataset} {arch}: another run");
+            assert!(first == run("threads", 11, 3), "{dataset} {arch}: more threads");
+            assert!(first != run("other", 12, 1), "{dataset} {arch}: another seed");
         }
     }
 
     #[test]
     fn a_run_that_would_write_nothing_is_refused() {
-        let mut short = options(Some(10), None);
+        let mut short = options(Architecture::ConvNet, 10, "out".as_ref());
         short.grad_interval = 11;
         let message = collect(&short, &mut |_| ()).unwrap_err().to_string();
         assert!(message.contains("--grad-interval = 11") && message.contains("10 steps"), "{message}");

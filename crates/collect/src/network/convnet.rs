@@ -1,7 +1,7 @@
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
-use super::layers::{ChannelGroupNorm, Conv2d, Linear, average_pool_by_2};
-use super::{Network, ParameterSet};
+use super::layers::{Conv2d, ConvShape, Linear, Norm, NormKind, Then, WeightInit, average_pool_by_2};
+use super::{Network, ParameterSet, Pass};
 use crate::dataset::ImageShape;
 
 const WIDTH: usize = 128;
@@ -21,7 +21,7 @@ pub struct ConvNet {
 #[derive(Debug)]
 struct Block {
     convolution: Conv2d,
-    normalization: ChannelGroupNorm,
+    norm: Norm,
 }
 
 impl ConvNet {
@@ -33,28 +33,32 @@ impl ConvNet {
             let padding = if index == 0 && channels == 1 { 3 } else { 1 };
             let place = index * N_MODULES_PER_BLOCK;
             blocks.push(Block {
-                convolution: Conv2d::new(&format!("features.{place}"), [channels, WIDTH], 3, padding, parameters),
-                normalization: ChannelGroupNorm::new(&format!("features.{}", place + 1), WIDTH, parameters),
+                convolution: Conv2d::new(
+                    &format!("features.{place}"),
+                    ConvShape { padding, ..ConvShape::same(channels, WIDTH) },
+                    WeightInit::Default,
+                    parameters,
+                ),
+                norm: Norm::new(&format!("features.{}", place + 1), NormKind::Channel, WIDTH, parameters),
             });
             channels = WIDTH;
             [height, width] = [height, width].map(|side| (side + 2 * padding - 2) / 2);
         }
-        let classifier = Linear::new("classifier", [WIDTH * height * width, n_classes], parameters);
+        let classifier = Linear::new("classifier", [WIDTH * height * width, n_classes], WeightInit::Default, parameters);
         Self { blocks, classifier }
     }
 }
 
 impl Network for ConvNet {
-    fn forward(&self, parameters: &ParameterSet, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, pass: &mut Pass<'_>, images: Tensor<4>) -> Tensor<2> {
         let mut x = images;
         for block in &self.blocks {
-            x = block.convolution.forward(parameters, x);
-            x = block.normalization.forward(parameters, x);
-            x = activation::relu(x);
-            x = average_pool_by_2(x);
+            x = block.convolution.forward(pass, x);
+            x = block.norm.forward(pass, x, Then::Relu);
+            x = average_pool_by_2(pass, x);
         }
         let [batch, channels, height, width] = x.dims();
-        self.classifier.forward(parameters, x.reshape([batch, channels * height * width]))
+        self.classifier.forward(pass, x.reshape([batch, channels * height * width]))
     }
 }
 

@@ -3,6 +3,10 @@
 mod convnet;
 mod layers;
 mod parameters;
+mod pass;
+mod resnet;
+mod vgg;
+mod vit;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +14,12 @@ use std::str::FromStr;
 use burn::tensor::{Device, Tensor};
 
 pub use convnet::ConvNet;
-pub use parameters::{Parameter, ParameterSet};
+pub(crate) use parameters::BatchStatistics;
+pub use parameters::{Parameter, ParameterSet, RunningStatistics};
+pub use pass::Pass;
+pub use resnet::ResNet;
+pub use vgg::Vgg;
+pub use vit::Vit;
 
 use crate::Error;
 use crate::dataset::ImageShape;
@@ -21,17 +30,69 @@ use crate::dataset::ImageShape;
 pub enum Architecture {
     /// Three convolutions and a linear classifier: see [`ConvNet`].
     ConvNet,
+    /// 8 convolutions: see [`Vgg`].
+    Vgg11,
+    /// 10 convolutions: see [`Vgg`].
+    Vgg13,
+    /// 13 convolutions: see [`Vgg`].
+    Vgg16,
+    /// 16 convolutions: see [`Vgg`].
+    Vgg19,
+    /// 8 basic blocks: see [`ResNet`].
+    ResNet18,
+    /// 16 basic blocks: see [`ResNet`].
+    ResNet34,
+    /// 16 bottleneck blocks: see [`ResNet`].
+    ResNet50,
+    /// 33 bottleneck blocks: see [`ResNet`].
+    ResNet101,
+    /// 50 bottleneck blocks: see [`ResNet`].
+    ResNet152,
+    /// `ResNet18` with batch normalisation: see [`ResNet`].
+    ResNet18Bn,
+    /// A vision transformer: see [`Vit`].
+    Vit,
 }
 
 impl Architecture {
     /// Every architecture there is, in the order in which they are listed to people.
-    pub const ALL: [Self; 1] = [Self::ConvNet];
+    pub const ALL: [Self; 12] = [
+        Self::ConvNet,
+        Self::Vgg11,
+        Self::Vgg13,
+        Self::Vgg16,
+        Self::Vgg19,
+        Self::ResNet18,
+        Self::ResNet34,
+        Self::ResNet50,
+        Self::ResNet101,
+        Self::ResNet152,
+        Self::ResNet18Bn,
+        Self::Vit,
+    ];
 
     /// The name on the command line and in paths.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ConvNet => "convnet",
+            Self::Vgg11 => "vgg11",
+            Self::Vgg13 => "vgg13",
+            Self::Vgg16 => "vgg16",
+            Self::Vgg19 => "vgg19",
+            Self::ResNet18 => "resnet18",
+            Self::ResNet34 => "resnet34",
+            Self::ResNet50 => "resnet50",
+            Self::ResNet101 => "resnet101",
+            Self::ResNet152 => "resnet152",
+            Self::ResNet18Bn => "resnet18bn",
+            Self::Vit => "vit",
         }
+    }
+
+    /// Whether it is made for colour images of 32 x 32 only: grey ones must be shown to it as
+    /// [`Coloured`](crate::dataset::Coloured).
+    pub fn needs_colour(self) -> bool {
+        matches!(self, Self::Vgg11 | Self::Vgg13 | Self::Vgg16 | Self::Vgg19 | Self::Vit)
     }
 
     /// Builds the network for images of this shape and draws its initial weights from the seed.
@@ -45,10 +106,24 @@ impl Architecture {
         device: &Device,
     ) -> (Box<dyn Network>, ParameterSet) {
         let mut parameters = ParameterSet::new(seed, device.clone());
+        let p = &mut parameters;
+        let vgg = |plan, p| Box::new(Vgg::new(plan, image_shape, n_classes, p)) as Box<dyn Network>;
+        let resnet = |plan, p| Box::new(ResNet::new(plan, image_shape, n_classes, p)) as Box<dyn Network>;
         let network = match self {
-            Self::ConvNet => ConvNet::new(image_shape, n_classes, &mut parameters),
+            Self::ConvNet => Box::new(ConvNet::new(image_shape, n_classes, p)),
+            Self::Vgg11 => vgg(vgg::VGG11, p),
+            Self::Vgg13 => vgg(vgg::VGG13, p),
+            Self::Vgg16 => vgg(vgg::VGG16, p),
+            Self::Vgg19 => vgg(vgg::VGG19, p),
+            Self::ResNet18 => resnet(resnet::RESNET18, p),
+            Self::ResNet34 => resnet(resnet::RESNET34, p),
+            Self::ResNet50 => resnet(resnet::RESNET50, p),
+            Self::ResNet101 => resnet(resnet::RESNET101, p),
+            Self::ResNet152 => resnet(resnet::RESNET152, p),
+            Self::ResNet18Bn => resnet(resnet::RESNET18_BN, p),
+            Self::Vit => Box::new(Vit::new(image_shape, n_classes, p)),
         };
-        (Box::new(network), parameters)
+        (network, parameters)
     }
 }
 
@@ -74,8 +149,8 @@ impl FromStr for Architecture {
 pub trait Network: Send + Sync {
     /// The class scores `[batch, classes]` (before softmax) of images `[batch, channels, height, width]`.
     ///
-    /// `parameters` must have been made together with the network, and lie on the device of the images.
-    fn forward(&self, parameters: &ParameterSet, images: Tensor<4>) -> Tensor<2>;
+    /// The parameters of `pass` must have been made together with the network, and lie on the device of the images.
+    fn forward(&self, pass: &mut Pass<'_>, images: Tensor<4>) -> Tensor<2>;
 }
 
 /// The cross entropy of class scores, averaged over the batch.
@@ -93,12 +168,60 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
+    use crate::random::{Purpose, Stream};
 
     #[test]
     fn an_architecture_that_is_not_there_is_refused_with_the_list() {
         assert_eq!("convnet".parse::<Architecture>().unwrap().to_string(), "convnet");
-        let message = "vgg16".parse::<Architecture>().unwrap_err().to_string();
-        assert_eq!(message, "unknown architecture `vgg16`: choose one of convnet");
+        let message = "vgg15".parse::<Architecture>().unwrap_err().to_string();
+        assert!(message.starts_with("unknown architecture `vgg15`: choose one of convnet, vgg11, "), "{message}");
+    }
+
+    /// What GPUs compute, on the CPU.
+    #[test]
+    fn burns_operations_and_ours_give_the_same_gradients() {
+        let device = Device::flex().autodiff();
+        let image_shape = ImageShape { channels: 3, height: 32, width: 32 };
+        for (architecture, batch) in [("convnet", 3), ("vgg11", 4), ("resnet18", 2), ("resnet18bn", 3), ("vit", 2)] {
+            let architecture: Architecture = architecture.parse().unwrap();
+            let (network, mut parameters) = architecture.build(image_shape, 10, 0, &device);
+            // Factors of 0 would hide what stands behind them.
+            let mut place = 0;
+            parameters.set_values(|parameter| {
+                place += 1;
+                let mut stream = Stream::new(3, Purpose::Initialization, place, 0);
+                let n_inputs = parameter.shape()[1..].iter().product::<usize>().max(1) as f32;
+                let center = if parameter.shape().len() == 1 && !parameter.name().ends_with("bias") { 1.0 } else { 0.0 };
+                (0..parameter.n_values()).map(|_| center + stream.uniform(-1.0, 1.0) / n_inputs.sqrt()).collect()
+            });
+            let n_values = batch * image_shape.n_values();
+            let mut stream = Stream::new(3, Purpose::SyntheticImage, 0, 0);
+            let pixels: Vec<f32> = (0..n_values).map(|_| stream.bell()).collect();
+            let images = Tensor::<4>::from_data(TensorData::new(pixels, [batch, 3, 32, 32]), &device);
+            let targets = Tensor::<2>::from_data(TensorData::new(vec![0.1f32; batch * 10], [batch, 10]), &device);
+            let run = |pass: &mut Pass<'_>| {
+                let loss = cross_entropy(network.forward(pass, images.clone()), targets.clone());
+                let gradients = loss.backward();
+                let of_each = parameters.iter().map(|parameter| {
+                    parameter.values().grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap()
+                });
+                (loss.into_scalar::<f32>(), of_each.collect::<Vec<_>>())
+            };
+            let (loss, ours) = run(&mut Pass::training(&parameters));
+            let (their_loss, theirs) = run(&mut Pass::training(&parameters).with_operations_of_burn());
+            assert!((loss - their_loss).abs() < 1e-4 * loss.abs(), "{architecture}: loss {loss}, burn's {their_loss}");
+            let norm = |values: &[f32]| values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let mut norm_of_weight = 0.0f64;
+            for ((parameter, ours), theirs) in parameters.iter().zip(&ours).zip(&theirs) {
+                let difference: Vec<f32> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
+                if parameter.name().ends_with("weight") {
+                    norm_of_weight = norm(theirs);
+                }
+                let bound = 1e-3 * norm(theirs).max(1e-2 * norm_of_weight);
+                let difference = norm(&difference);
+                assert!(difference <= bound, "{architecture} {}: {difference:e} of {bound:e}", parameter.name());
+            }
+        }
     }
 
     #[test]

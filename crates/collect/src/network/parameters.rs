@@ -32,6 +32,12 @@ impl Parameter {
         &self.values
     }
 
+    /// Whether AdamW's weight decay is meant for it: weights of convolutions and linear layers, but no biases, scales or
+    /// positions.
+    pub fn is_weight(&self) -> bool {
+        self.name.ends_with("weight") && self.shape.len() > 1
+    }
+
     /// The values in their shape, for use in a computation.
     ///
     /// # Panics
@@ -46,24 +52,72 @@ impl Parameter {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ParameterId(usize);
 
-/// All parameters of a network, in PyTorch's `named_parameters()` order.
+/// How initial values are drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Initial {
+    /// Uniform in `-bound..bound`.
+    Uniform { bound: f32 },
+    /// Normal around 0.
+    Normal { deviation: f32 },
+}
+
+/// What a batch normalisation found in a batch.
+#[derive(Debug)]
+pub(crate) struct BatchStatistics {
+    pub(super) id: StatisticsId,
+    /// `[channels]`, without autodiff.
+    pub(super) mean: Tensor<1>,
+    /// `[channels]`, unbiased.
+    pub(super) variance: Tensor<1>,
+}
+
+/// What a batch normalisation remembers of the batches it saw, for images to come: PyTorch's `running_mean` and
+/// `running_var`.
+#[derive(Debug, Clone)]
+pub struct RunningStatistics {
+    /// The layer, for instance `features.1`.
+    name: String,
+    /// `[channels]`, on the device, without autodiff.
+    pub(crate) mean: Tensor<1>,
+    /// `[channels]`, unbiased.
+    pub(crate) variance: Tensor<1>,
+}
+
+impl RunningStatistics {
+    /// The layer's name, for instance `features.1`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Which statistics of a [`ParameterSet`] a layer uses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StatisticsId(usize);
+
+/// All parameters of a network, in PyTorch's `named_parameters()` order, and the running statistics of its batch
+/// normalisations.
 #[derive(Debug, Clone)]
 pub struct ParameterSet {
     parameters: Vec<Parameter>,
+    statistics: Vec<RunningStatistics>,
     seed: u64,
     device: Device,
 }
 
 impl ParameterSet {
     pub(super) fn new(seed: u64, device: Device) -> Self {
-        Self { parameters: Vec::new(), seed, device }
+        Self { parameters: Vec::new(), statistics: Vec::new(), seed, device }
     }
 
-    /// Appends a parameter drawn uniformly from `-bound..bound`, from a stream of its own.
-    pub(super) fn add_uniform(&mut self, name: String, shape: &[usize], bound: f32) -> ParameterId {
+    /// Appends a parameter drawn as `initial` says, from a stream of its own.
+    pub(super) fn add_drawn(&mut self, name: String, shape: &[usize], initial: Initial) -> ParameterId {
         let mut stream = Stream::new(self.seed, Purpose::Initialization, self.parameters.len() as u64, 0);
+        let mut draw = || match initial {
+            Initial::Uniform { bound } => stream.uniform(-bound, bound),
+            Initial::Normal { deviation } => deviation * stream.normal(),
+        };
         let n_values = shape.iter().product();
-        let values = (0..n_values).map(|_| stream.uniform(-bound, bound)).collect();
+        let values = (0..n_values).map(|_| draw()).collect();
         self.add(name, shape, values)
     }
 
@@ -77,6 +131,38 @@ impl ParameterSet {
         let values = self.upload(values);
         self.parameters.push(Parameter { name, shape: shape.to_vec(), values });
         ParameterId(self.parameters.len() - 1)
+    }
+
+    /// Appends the statistics of a batch normalisation that has seen nothing: means of 0 and variances of 1.
+    pub(super) fn add_statistics(&mut self, name: String, n_channels: usize) -> StatisticsId {
+        let device = self.device.clone().without_autodiff();
+        let (mean, variance) = (Tensor::zeros([n_channels], &device), Tensor::ones([n_channels], &device));
+        self.statistics.push(RunningStatistics { name, mean, variance });
+        StatisticsId(self.statistics.len() - 1)
+    }
+
+    pub(super) fn running_statistics(&self, id: StatisticsId) -> &RunningStatistics {
+        &self.statistics[id.0]
+    }
+
+    /// The running statistics, in the order of the layers.
+    pub fn statistics(&self) -> &[RunningStatistics] {
+        &self.statistics
+    }
+
+    pub(crate) fn statistics_mut(&mut self) -> &mut [RunningStatistics] {
+        &mut self.statistics
+    }
+
+    /// Lets the running statistics move a tenth of the way to those of a batch, as PyTorch's `BatchNorm2d` does.
+    pub(crate) fn follow(&mut self, batches: Vec<BatchStatistics>) {
+        const MOMENTUM: f64 = 0.1;
+        for BatchStatistics { id, mean, variance } in batches {
+            let running = &mut self.statistics[id.0];
+            let step = |old: &Tensor<1>, new: Tensor<1>| old.clone().mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(MOMENTUM);
+            running.mean = step(&running.mean, mean);
+            running.variance = step(&running.variance, variance);
+        }
     }
 
     fn upload(&self, values: Vec<f32>) -> Tensor<1> {
@@ -95,6 +181,15 @@ impl ParameterSet {
 
     pub(crate) fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Parameter> {
         self.parameters.iter_mut()
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How many values all parameters have together.
+    pub fn n_values(&self) -> usize {
+        self.parameters.iter().map(Parameter::n_values).sum()
     }
 
     /// How many parameters there are.
