@@ -38,4 +38,4 @@ pub use gradient_file::gradient_file_path;
 pub use network::Architecture;
 pub use optimizer::{Sgd, cosine_learning_rate};
 pub use options::CollectOptions;
-pub use train::{CollectSummary, StepReport, collect};
+pub use train::{CollectSummary, StepReport, collect, collect_on};

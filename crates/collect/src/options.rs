@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use crate::dataset::{DataProgress, Dataset, DatasetOptions};
 use crate::{Architecture, DatasetName, DeviceName, Error};
 
 /// What to train, for how long, and where the gradients go.
@@ -13,6 +14,8 @@ pub struct CollectOptions {
     pub out: PathBuf,
     /// Where the data set's files lie; the embedded and procedural data sets have none and ignore it.
     pub data: Option<PathBuf>,
+    /// Whether files of the data set that are not in `data` yet are fetched there first.
+    pub download: bool,
     /// How many steps to train; exclusive with `epochs`. Neither: 200 epochs, the reference's length.
     pub steps: Option<u64>,
     /// How many passes over the training images; exclusive with `steps`.
@@ -39,6 +42,7 @@ impl CollectOptions {
             arch,
             out: out.into(),
             data: None,
+            download: false,
             steps: None,
             epochs: None,
             grad_interval: 200,
@@ -48,6 +52,22 @@ impl CollectOptions {
             n_classes: None,
             device: DeviceName::Cpu,
         }
+    }
+
+    /// Opens the data set, after checking the options, for [`collect_on`](crate::collect_on).
+    ///
+    /// # Errors
+    /// Bad options, and as [`DatasetName::open`].
+    pub fn open_dataset(&self, progress: &dyn DataProgress) -> Result<Box<dyn Dataset>, Error> {
+        self.validate()?;
+        let options = DatasetOptions {
+            data: self.data.clone(),
+            download: self.download,
+            seed: self.seed,
+            n_classes: self.n_classes,
+            any_size: false,
+        };
+        self.dataset.open(&options, progress)
     }
 
     /// Checks what can be checked without the data.

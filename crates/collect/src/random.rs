@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     SyntheticClass = 3,
     /// A procedural image; the numbers are the split and the index.
     SyntheticImage = 4,
+    /// How a training image is shifted, turned and mirrored; the numbers are the epoch and the index.
+    Augmentation = 5,
 }
 
 /// A stream of random numbers.
