@@ -46,6 +46,7 @@ fn message(error: &anyhow::Error) -> String {
 
 fn code(error: &anyhow::Error) -> u8 {
     use lmgc_codec::Error as Codec;
+    use lmgc_collect::Error as Collect;
     use lmgc_model::Error as Model;
     use lmgc_model::hub::HubError;
     use lmgc_tokens::Error as Tokens;
@@ -61,7 +62,8 @@ fn code(error: &anyhow::Error) -> u8 {
                     | Codec::OutputIsInput { .. }
             )
         };
-        let bad_option = |error: &lmgc_collect::Error| matches!(error, lmgc_collect::Error::InvalidOption { .. });
+        let bad_option =
+            |error: &Collect| matches!(error, Collect::InvalidOption { .. } | Collect::DataRequired { .. });
         let bad_name = |error: &Model| {
             matches!(error, Model::BadName { .. } | Model::Hub(HubError::Repository { .. } | HubError::Revision { .. }))
         };
@@ -73,7 +75,9 @@ fn code(error: &anyhow::Error) -> u8 {
         {
             return USAGE;
         }
-        if cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input) {
+        if cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input)
+            || matches!(cause.downcast_ref(), Some(Collect::BadData { .. }))
+        {
             return BAD_INPUT;
         }
         let bad_tokens = |error: &Tokens| {

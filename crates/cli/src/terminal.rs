@@ -26,7 +26,7 @@ impl Bars {
     }
 }
 
-/// One bar after another, each of bytes with their rate.
+/// One bar after another, most of bytes with their rate.
 pub(crate) struct ByteBar {
     visible: bool,
     bar: Mutex<Option<ProgressBar>>,
@@ -39,13 +39,23 @@ impl ByteBar {
 
     /// Begins a bar, of which an earlier run has done some bytes.
     pub(crate) fn begin(&self, verb: &'static str, label: &str, n_bytes: u64, n_bytes_done: u64) {
-        self.end();
         let template = "{prefix:>13} {wide_msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-        let bar = bar(self.visible, n_bytes, template);
+        self.begin_with(template, verb, label, n_bytes, n_bytes_done);
+    }
+
+    /// Begins a bar of other things than bytes.
+    pub(crate) fn begin_items(&self, verb: &'static str, label: &str, items: &str, n: u64) {
+        let template = format!("{{prefix:>13}} {{wide_msg}} {{bar:24}} {{pos}}/{{len}} {items} {{eta}} left");
+        self.begin_with(&template, verb, label, n, 0);
+    }
+
+    fn begin_with(&self, template: &str, verb: &'static str, label: &str, n: u64, n_done: u64) {
+        self.end();
+        let bar = bar(self.visible, n, template);
         bar.set_prefix(verb);
         bar.set_message(label.to_owned());
-        if n_bytes_done > 0 {
-            bar.set_position(n_bytes_done);
+        if n_done > 0 {
+            bar.set_position(n_done);
             // The time left follows from what this run does.
             bar.reset_eta();
         }

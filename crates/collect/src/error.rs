@@ -24,6 +24,60 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A data set that lies in files, and nobody said where.
+    #[error(
+        "the data set `{dataset}` lies in files: give their folder with --data DIR (with --download they are fetched \
+         there first)"
+    )]
+    DataRequired {
+        /// The data set.
+        dataset: &'static str,
+    },
+    /// A folder without the files of the data set.
+    #[error(
+        "no `{dataset}` data in {}: {problem}; give the right folder with --data DIR, or add --download to fetch the data \
+         set there", path.display()
+    )]
+    DataMissing {
+        /// The data set.
+        dataset: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for, and what was found.
+        problem: String,
+    },
+    /// A file or folder of a data set that is not what it should be.
+    #[error("{}: {problem}; copy, fetch or unpack the data set anew", path.display())]
+    BadData {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of a data set could not be read.
+    #[error("cannot read {}", path.display())]
+    ReadData {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file of a data set could not be written.
+    #[error("cannot write {}", path.display())]
+    WriteData {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// No server gave a file of a data set.
+    #[error("cannot download {file}:{}", attempts.iter().map(|attempt| format!("\n  {attempt}")).collect::<String>())]
+    Download {
+        /// The file.
+        file: String,
+        /// Each address that was tried and what came of it, in order.
+        attempts: Vec<String>,
+    },
     /// A device that this build has no support for.
     #[error("device `{device}` is not built in: rebuild with `--features {feature}`, or use `cpu`")]
     DeviceNotBuilt {

@@ -52,4 +52,4 @@ pub use optimizer::OptimizerName;
 pub use options::CollectOptions;
 pub use run_directory::RunDirectory;
 pub use schedule::{ScheduleName, cosine_learning_rate, one_cycle_rates};
-pub use train::{CollectSummary, EpochReport, Report, StepReport, collect};
+pub use train::{CollectSummary, EpochReport, Report, StepReport, collect, collect_on};

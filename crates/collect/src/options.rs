@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::dataset::Dataset;
+use crate::dataset::{DataProgress, Dataset, DatasetOptions, GreyAsColour};
 use crate::optimizer::OptimizerName;
 use crate::schedule::ScheduleName;
 use crate::{Architecture, DatasetName, DeviceName, Error};
@@ -16,6 +16,8 @@ pub struct CollectOptions {
     pub out: PathBuf,
     /// Where the data set's files lie; the embedded and procedural data sets have none and ignore it.
     pub data: Option<PathBuf>,
+    /// Whether files of the data set that are not in `data` yet are fetched there first.
+    pub download: bool,
     /// How many steps to train; exclusive with `epochs`. Neither: 200 epochs, the reference's length.
     pub steps: Option<u64>,
     /// How many passes over the training images; exclusive with `steps`.
@@ -51,6 +53,7 @@ impl CollectOptions {
             arch,
             out: out.into(),
             data: None,
+            download: false,
             steps: None,
             epochs: None,
             grad_interval: 200,
@@ -71,9 +74,23 @@ impl CollectOptions {
         self.optimizer.unwrap_or(OptimizerName::meant_for(self.arch))
     }
 
-    /// Opens the data set, in colour where the architecture needs it.
-    pub(crate) fn open_data(&self) -> Result<Box<dyn Dataset>, Error> {
-        self.dataset.open(self.data.as_deref(), self.seed, self.n_classes)
+    /// Opens the data set, after checking the options, for [`collect_on`](crate::collect_on): in colour where the architecture
+    /// needs it.
+    ///
+    /// # Errors
+    /// Bad options, and as [`DatasetName::open`].
+    pub fn open_dataset(&self, progress: &dyn DataProgress) -> Result<Box<dyn Dataset>, Error> {
+        self.validate()?;
+        let options = DatasetOptions {
+            data: self.data.clone(),
+            download: self.download,
+            seed: self.seed,
+            n_classes: self.n_classes,
+            any_size: false,
+        };
+        let data = self.dataset.open(&options, progress)?;
+        let is_grey = data.image_shape().channels == 1;
+        Ok(if is_grey && self.arch.needs_colour() { Box::new(GreyAsColour::new(data)) } else { data })
     }
 
     /// Checks what can be checked without the data.

@@ -19,7 +19,8 @@ pub(crate) enum Purpose {
     SyntheticClass = 3,
     /// A procedural image; the numbers are the split and the index.
     SyntheticImage = 4,
-    // 5 is Augmentation
+    /// How a training image is shifted, turned and mirrored; the numbers are the epoch and the index.
+    Augmentation = 5,
     /// Which values dropout keeps; the numbers are the step, and 0.
     Dropout = 6,
 }

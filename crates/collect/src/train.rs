@@ -139,11 +139,23 @@ impl CollectSummary {
 /// Bad options, among them an interval longer than the run, which would write nothing; data that are not there or broken;
 /// another run in the directory; a device this build lacks; a loss that is no longer finite; files that cannot be written.
 pub fn collect(options: &CollectOptions, on_report: &mut dyn FnMut(&Report)) -> Result<CollectSummary, Error> {
+    collect_on(options, &*options.open_dataset(&())?, on_report)
+}
+
+/// As [`collect`], with the data set already open ([`CollectOptions::open_dataset`] tells how far downloading and decoding
+/// have come).
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_on(
+    options: &CollectOptions,
+    data: &dyn Dataset,
+    on_report: &mut dyn FnMut(&Report),
+) -> Result<CollectSummary, Error> {
     let start = Instant::now();
     options.validate()?;
-    let data = options.open_data()?;
     let schedule = Schedule::new(options, data.n_images(Split::Train))?;
-    let mut run = Run::prepare(options, &*data, &schedule)?;
+    let mut run = Run::prepare(options, data, &schedule)?;
     let n_resumed_steps = run.progress.step;
     if n_resumed_steps > 0 {
         on_report(&Report::Resumed { step: n_resumed_steps, n_steps: run.schedule.n_steps });
@@ -448,7 +460,7 @@ mod tests {
                 let mut options = CollectOptions::new(dataset, arch, folder.path().join(name));
                 (options.steps, options.grad_interval) = (Some(2), 2);
                 (options.batch_size, options.seed) = (5, seed);
-                let data = options.open_data().unwrap();
+                let data = options.open_dataset(&()).unwrap();
                 let schedule = Schedule::new(&options, data.n_images(Split::Train)).unwrap();
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
                 pool.install(|| Run::prepare(&options, &*data, &schedule).unwrap().train(&mut |_| ())).unwrap();

@@ -90,11 +90,29 @@ fn unknown_names_list_the_known() {
         let said = [known, &["bogus"]].concat();
         sandbox.fails(&["collect", "--dataset", dataset, "--arch", arch, "--out", "exps"], 2, &said);
     };
-    collect("bogus", "convnet", &["--dataset", "digits", "synthetic"]);
+    collect("bogus", "convnet", &["--dataset", "digits", "synthetic", "mnist", "cifar10", "tinyimagenet"]);
     collect("digits", "bogus", &["--arch", "convnet"]);
 
     let tokenize = ["tokenize", "g", "--model", "tiny", "-o", "x", "--preprocess", "bogus"];
     sandbox.fails(&tokenize, 2, &["--preprocess", "bogus", "sparsification", "quantization"]);
+}
+
+#[test]
+fn data_sets_in_files_need_their_files() {
+    let sandbox = Sandbox::new();
+    let collect = |name, rest: &[&str], code, said: &[&str]| {
+        let run = ["collect", "--arch", "convnet", "--steps", "1", "--grad-interval", "1", "--out", "exps"];
+        sandbox.fails(&[&run[..], &["--dataset", name], rest].concat(), code, said);
+    };
+    for name in ["mnist", "cifar10", "tinyimagenet"] {
+        collect(name, &[], 2, &[name, "--data DIR", "--download"]);
+        collect(name, &["--download"], 2, &[name, "--data DIR"]);
+        collect(name, &["--data", "nowhere"], 1, &[name, "nowhere", "no such folder", "--download"]);
+        collect(name, &["--data", "nowhere", "--classes", "7"], 2, &["--classes", name]);
+    }
+    sandbox.write("mnist/train-images-idx3-ubyte", b"<html>not found</html>");
+    sandbox.write("mnist/train-labels-idx1-ubyte", b"");
+    collect("mnist", &["--data", "mnist"], 3, &["train-images-idx3-ubyte", "not an IDX file of images"]);
 }
 
 #[test]

@@ -6,11 +6,7 @@ use super::{Array, Backpass, Forward, Operation};
 /// Values that one task works on.
 const N_AT_ONCE: usize = 1 << 14;
 
-/// What is above 0, else 0.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Relu;
-
-/// [`Relu`] of the sum of two arrays of one shape.
+/// The sum of two arrays of one shape where it is above 0, else 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddRelu;
 
@@ -56,16 +52,6 @@ fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { tail } else { 1.0 - tail }, density)
 }
 
-impl Operation<1> for Relu {
-    fn forward(&self, [x]: [&Array; 1]) -> Forward {
-        Forward::new(map(x, x, |x, _| if x < 0.0 { 0.0 } else { x }))
-    }
-
-    fn backward(&self, pass: Backpass<'_, 1>) -> [Option<Array>; 1] {
-        [Some(where_positive(pass.gradient, pass.output))]
-    }
-}
-
 impl Operation<2> for AddRelu {
     fn forward(&self, [x, y]: [&Array; 2]) -> Forward {
         Forward::new(map(x, y, |x, y| if x + y < 0.0 { 0.0 } else { x + y }))
@@ -79,11 +65,11 @@ impl Operation<2> for AddRelu {
 
 impl Operation<1> for Gelu {
     fn forward(&self, [x]: [&Array; 1]) -> Forward {
-        Forward::new(map(x, x, #[inline(always)] |x, _| x * normal(x).0))
+        Forward::new(map(x, x, |x, _| x * normal(x).0))
     }
 
     fn backward(&self, pass: Backpass<'_, 1>) -> [Option<Array>; 1] {
-        let slope = #[inline(always)] |x: f32, gradient: f32| {
+        let slope = |x: f32, gradient: f32| {
             let (distribution, density) = normal(x);
             gradient * (distribution + x * density)
         };
@@ -126,10 +112,8 @@ mod tests {
         let (ours, theirs) = (case.inputs::<2>(), case.inputs::<2>());
         let [x, y] = [0, 1].map(|i| ours[i].tensor::<4>().into_dispatch());
         let [px, py] = [0, 1].map(|i| theirs[i].tensor::<4>());
-        let our_output = compute::<1, 4>(Relu, [x.clone()])
-            + compute::<2, 4>(AddRelu, [x.clone(), y.clone()])
-            + compute::<1, 4>(Gelu, [y]);
-        let their_output = activation::relu(px.clone()) + activation::relu(px + py.clone()) + activation::gelu(py);
+        let our_output = compute::<2, 4>(AddRelu, [x, y.clone()]) + compute::<1, 4>(Gelu, [y]);
+        let their_output = activation::relu(px + py.clone()) + activation::gelu(py);
         agree(&ours, our_output, &theirs, their_output);
     }
 

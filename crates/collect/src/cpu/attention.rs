@@ -129,7 +129,7 @@ impl Operation<4> for Attention {
         heads.for_each_init(
             || vec![0.0f32; n_squares],
             |weights, (index, output)| {
-                let of = |array: &'_ Array| index * shape.head_len()..(index + 1) * shape.head_len().min(array.values().len());
+                let of = index * shape.head_len()..(index + 1) * shape.head_len();
                 let biases = &biases[index % shape.n_heads * n_squares..][..n_squares];
                 shape.weights(self.scale, &keys.values()[of.clone()], &queries.values()[of.clone()], biases, weights);
                 let values = shape.head(&values.values()[of]);
@@ -154,7 +154,6 @@ impl Operation<4> for Attention {
             let len = shape.head_len();
             let heads = to_keys.chunks_exact_mut(len).zip(to_queries.chunks_exact_mut(len));
             for (index, ((to_keys, to_queries), to_values)) in heads.zip(to_values.chunks_exact_mut(len)).enumerate() {
-                let of = |array: &'_ Array, start: usize| start..start + len.min(array.values().len());
                 let start = part * part_len + index * len;
                 let of = start..start + len;
                 let head = index % shape.n_heads * n_squares..(index % shape.n_heads + 1) * n_squares;
@@ -197,5 +196,33 @@ impl Operation<4> for Attention {
             Some(Array::new(to_values, values.shape())),
             Some(Array::new(to_table, table.shape())),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_distance_of_two_pixels_has_a_place_of_its_own() {
+        let shape = Shape { batch: 1, n_heads: 1, width: 1, size: [3, 4] };
+        let distance = |i: usize, j: usize| [i / 4 + 3 - j / 4, i % 4 + 4 - j % 4];
+        for (i, j) in (0..12).flat_map(|i| (0..12).map(move |j| (i, j))) {
+            for (k, l) in (0..12).flat_map(|k| (0..12).map(move |l| (k, l))) {
+                assert_eq!(shape.place(i, j) == shape.place(k, l), distance(i, j) == distance(k, l));
+            }
+            assert!(shape.place(i, j) < 5 * 7);
+        }
+    }
+
+    #[test]
+    fn columns_of_a_softmax_sum_to_one() {
+        let mut matrix = vec![0.0, 1000.0, -1.0, 2.0, 1000.0, -2.0, 1.0, 0.0, f32::NEG_INFINITY];
+        softmax_of_columns(&mut matrix, 3);
+        for column in 0..3 {
+            let sum: f32 = matrix.iter().skip(column).step_by(3).sum();
+            assert!((sum - 1.0).abs() < 1e-6, "{matrix:?}");
+        }
+        assert_eq!((matrix[1], matrix[4], matrix[7], matrix[8]), (0.5, 0.5, 0.0, 0.0));
     }
 }

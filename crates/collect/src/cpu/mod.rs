@@ -27,7 +27,7 @@ use burn::backend::{Autodiff, BackendTensor, DispatchKindConversion, DispatchTen
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
-pub(crate) use activation::{AddRelu, Gelu, Relu, ScaledResidual};
+pub(crate) use activation::{AddRelu, Gelu, ScaledResidual};
 pub(crate) use attention::Attention;
 pub(crate) use convolution::Convolution;
 pub(crate) use normalization::{BatchNorm, ChannelLayerNorm, ChannelNorm};

@@ -256,26 +256,23 @@ impl Operation<3> for ChannelLayerNorm {
             let x = &x.values()[index * len..][..len];
             let gradient = &pass.gradient.values()[index * len..][..len];
             let (means, inverses) = pass.saved[index * 2 * n_pixels..][..2 * n_pixels].split_at(n_pixels);
-            let mut averages = vec![0.0f32; 2 * n_pixels];
-            let (average, product) = averages.split_at_mut(n_pixels);
-            let mut normalized = vec![0.0f32; n_pixels];
+            let [mut average, mut product, mut normalized] = [(); 3].map(|()| vec![0.0f32; n_pixels]);
             vectorized(|| {
                 let rows = || x.chunks_exact(n_pixels).zip(gradient.chunks_exact(n_pixels));
                 for (((x, gradient), &scale), sums) in rows().zip(scale.values()).zip(sums.iter_mut()) {
                     let pixels = normalized.iter_mut().zip(x).zip(means.iter().zip(inverses));
                     pixels.for_each(|((normalized, &x), (&mean, &inverse))| *normalized = (x - mean) * inverse);
                     *sums = [sum(gradient, |g| g), sum_of_pairs(&normalized, gradient, |x, g| x * g)];
-                    let pixels = average.iter_mut().zip(product.iter_mut()).zip(normalized.iter().zip(gradient));
+                    let pixels = average.iter_mut().zip(&mut product).zip(normalized.iter().zip(gradient));
                     for ((average, product), (&normalized, &g)) in pixels {
                         *average += scale * g;
                         *product += scale * g * normalized;
                     }
                 }
-                averages.iter_mut().for_each(|sum| *sum /= n_channels as f32);
-                let (average, product) = averages.split_at(n_pixels);
+                average.iter_mut().chain(&mut product).for_each(|sum| *sum /= n_channels as f32);
                 let rows = rows().zip(scale.values()).zip(result.chunks_exact_mut(n_pixels));
                 for (((x, gradient), &scale), result) in rows {
-                    let pixels = means.iter().zip(inverses).zip(average.iter().zip(product));
+                    let pixels = means.iter().zip(inverses).zip(average.iter().zip(&product));
                     for ((((&mean, &inverse), (&average, &product)), (&x, &g)), result) in
                         pixels.zip(x.iter().zip(gradient)).zip(result)
                     {

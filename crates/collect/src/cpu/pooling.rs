@@ -102,7 +102,7 @@ impl Operation<1> for MaxPool {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor, TensorData, module, ops::AvgPoolOptions};
+    use burn::tensor::{Device, Tensor, TensorData, module, ops::{AvgPoolOptions, MaxPoolOptions}};
 
     use super::*;
     use crate::cpu::compute;
@@ -117,7 +117,7 @@ mod tests {
             let maximum = compute::<1, 4>(MaxPool, [ours.tensor::<4>().into_dispatch()]);
             let x = theirs.tensor::<4>();
             let their_average = module::avg_pool2d(x.clone(), AvgPoolOptions::new([2, 2]));
-            let their_maximum = module::max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false);
+            let their_maximum = module::max_pool2d(x, MaxPoolOptions::new([2, 2]));
             let reference = Tensor::cat(vec![their_average, their_maximum], 1);
             agree(&[ours], Tensor::cat(vec![average, maximum], 1), &[theirs], reference);
         }

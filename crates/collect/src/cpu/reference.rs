@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::random::{Purpose, Stream};
 
 /// Shapes of the inputs of one comparison.
-pub(super) struct Case<'a>(Vec<&'a [usize]>);
+pub(super) struct Case(Vec<Vec<usize>>);
 
 /// An input that records its gradient, flat.
 pub(super) struct Input {
@@ -13,16 +13,16 @@ pub(super) struct Input {
     shape: Vec<usize>,
 }
 
-impl<'a> Case<'a> {
-    pub(super) fn new(shapes: &[&'a [usize]]) -> Self {
-        Self(shapes.to_vec())
+impl Case {
+    pub(super) fn new(shapes: &[&[usize]]) -> Self {
+        Self(shapes.iter().map(|shape| shape.to_vec()).collect())
     }
 
     /// The same values at every call.
     pub(super) fn inputs<const N: usize>(&self) -> [Input; N] {
         let device = Device::flex().autodiff();
         std::array::from_fn(|index| {
-            let shape = self.0[index].to_vec();
+            let shape = self.0[index].clone();
             let n = shape.iter().product::<usize>();
             let mut stream = Stream::new(1, Purpose::Initialization, index as u64, 0);
             let values: Vec<f32> = (0..n).map(|_| stream.bell()).collect();

@@ -67,7 +67,7 @@ impl Dataset for Digits {
         }
     }
 
-    fn image(&self, split: Split, index: usize, pixels: &mut [f32]) -> usize {
+    fn image(&self, split: Split, index: usize, _: u64, pixels: &mut [f32]) -> usize {
         assert!(index < self.n_images(split), "image {index} is beyond the {split:?} split");
         let place = match split {
             Split::Train => index,
@@ -110,16 +110,16 @@ mod tests {
         let digits = Digits::new();
         assert_eq!((digits.n_images(Split::Train), digits.n_images(Split::Test)), (1437, 360));
         let mut pixels = vec![0.0; 784];
-        assert_eq!(digits.image(Split::Train, 0, &mut pixels), 0);
+        assert_eq!(digits.image(Split::Train, 0, 0, &mut pixels), 0);
         assert_eq!(pixels[0], -MEAN / STD);
-        let label = digits.image(Split::Test, 0, &mut pixels);
+        let label = digits.image(Split::Test, 0, 0, &mut pixels);
         assert_eq!(label, usize::from(RECORDS[1437 * RECORD_BYTES]));
-        assert_eq!(digits.image(Split::Test, 359, &mut pixels), 8);
+        assert_eq!(digits.image(Split::Test, 359, 0, &mut pixels), 8);
     }
 
     #[test]
     #[should_panic(expected = "beyond the Test split")]
     fn an_index_beyond_its_split_panics() {
-        Digits::new().image(Split::Test, 360, &mut [0.0; 784]);
+        Digits::new().image(Split::Test, 360, 0, &mut [0.0; 784]);
     }
 }

@@ -132,7 +132,7 @@ impl Dataset for Synthetic {
         }
     }
 
-    fn image(&self, split: Split, index: usize, pixels: &mut [f32]) -> usize {
+    fn image(&self, split: Split, index: usize, _: u64, pixels: &mut [f32]) -> usize {
         assert!(index < self.n_images(split), "image {index} is beyond the {split:?} split");
         assert_eq!(pixels.len(), self.image_shape().n_values(), "one place a value");
         let label = index % self.classes.len();
@@ -163,7 +163,7 @@ mod tests {
 
     fn image(data: &Synthetic, split: Split, index: usize) -> (usize, Vec<f32>) {
         let mut pixels = vec![0.0; 3 * 32 * 32];
-        (data.image(split, index, &mut pixels), pixels)
+        (data.image(split, index, 0, &mut pixels), pixels)
     }
 
     #[test]

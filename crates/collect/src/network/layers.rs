@@ -1,4 +1,4 @@
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData, activation, module};
 
 use super::Pass;
@@ -223,7 +223,7 @@ pub(super) fn max_pool_by_2(pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
     if pass.uses_ours() {
         cpu::compute(cpu::MaxPool, [x.into_dispatch()])
     } else {
-        module::max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], false)
+        module::max_pool2d(x, MaxPoolOptions::new([2, 2]))
     }
 }
 

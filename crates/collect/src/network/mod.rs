@@ -90,7 +90,7 @@ impl Architecture {
     }
 
     /// Whether it is made for colour images of 32 x 32 only: grey ones must be shown to it as
-    /// [`Coloured`](crate::dataset::Coloured).
+    /// [`GreyAsColour`](crate::dataset::GreyAsColour).
     pub fn needs_colour(self) -> bool {
         matches!(self, Self::Vgg11 | Self::Vgg13 | Self::Vgg16 | Self::Vgg19 | Self::Vit)
     }
