@@ -13,9 +13,8 @@ u = uniform(place, size), in row-major order, and changes it by name and shape, 
 2. two dimensions or more: u * 2 / sqrt(fan_in), where fan_in is the product of all dimensions but the first
 3. the name ends in `gamma`: u + 1
 4. it ends in `bn3.weight`, the last norm of a bottleneck: (u + 1) / 8, lest rounding errors grow from block to block
-5. it ends in `norm.weight`, a LayerNorm of the ViT: 2 * u + 2
-6. it ends in `weight`, any other norm: u + 1
-7. it is a bias: u
+5. it ends in `weight`, any other norm: u + 1
+6. it is a bias: u
 
 Then, for each triple (place, channel, steps) in the case's `nudges`, steps / 1024 is added to that one bias, which is exact in
 float32. Nudges keep the input of every ReLU at least MARGIN away from zero: nearer, float32 could fall on the other side, and a
@@ -79,8 +78,6 @@ def initial(place, name, shape):
         values = u + 1.0
     elif name.endswith("bn3.weight"):
         values = (u + 1.0) / 8.0
-    elif name.endswith("norm.weight"):
-        values = u * 2.0 + 2.0
     elif name.endswith("weight"):
         values = u + 1.0
     else:
