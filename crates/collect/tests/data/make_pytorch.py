@@ -11,10 +11,9 @@ u = uniform(place, size), in row-major order, and changes it by name and shape, 
 
 1. the name ends in `pos_enc` or `pos_embedding`: u
 2. two dimensions or more: u * 2 / sqrt(fan_in), where fan_in is the product of all dimensions but the first
-3. the name ends in `gamma`: u + 1
-4. it ends in `bn3.weight`, the last norm of a bottleneck: (u + 1) / 8, lest rounding errors grow from block to block
-5. it ends in `weight`, any other norm: u + 1
-6. it is a bias: u
+3. the name ends in `bn3.weight`, the last norm of a bottleneck: (u + 1) / 8, lest rounding errors grow from block to block
+4. it ends in `weight`, so any other norm, or in `gamma`: u + 1
+5. it is a bias: u
 
 Then, for each triple (place, channel, steps) in the case's `nudges`, steps / 1024 is added to that one bias, which is exact in
 float32. Nudges keep the input of every ReLU at least MARGIN away from zero: nearer, float32 could fall on the other side, and a
@@ -74,11 +73,9 @@ def initial(place, name, shape):
         values = u
     elif len(shape) > 1:
         values = u * 2.0 / np.sqrt(np.float64(np.prod(shape[1:])))
-    elif name.endswith("gamma"):
-        values = u + 1.0
     elif name.endswith("bn3.weight"):
         values = (u + 1.0) / 8.0
-    elif name.endswith("weight"):
+    elif name.endswith(("weight", "gamma")):
         values = u + 1.0
     else:
         values = u
@@ -106,7 +103,7 @@ class Nudges:
     def relu(self, module, inputs):
         x = inputs[0].clone()
         for channel in (x.abs() < MARGIN).sum((0, 2, 3)).nonzero().flatten().tolist():
-            steps = next(s for s in range(1, 1000) if (x[:, channel] + s / 1024).abs().min() >= MARGIN)
+            steps = next(s for s in range(1, 512) if (x[:, channel] + s / 1024).abs().min() >= MARGIN)
             x[:, channel] += steps / 1024
             self.bias[channel] += steps / 1024
             self.found.append([self.places[id(self.bias)], channel, steps])
