@@ -145,7 +145,8 @@ def check(net, images, labels, loss, gradients, logits):
     """Prints the sanity of a case, and the errors of float32 as the tests measure them: against what 1e-4 (or 1e-3) bounds."""
     norms = {name: gradient.norm().item() for name, gradient in gradients.items()}
     weights = {name: norms[name] for name in norms if name.endswith("weight")}
-    print(f"  loss {loss:.4f}, logits {logits.std().item():.2f} around their mean, probabilities {logits.softmax(1).mean(0).numpy().round(2)[:10]}")
+    probabilities = logits.softmax(1).mean(0).numpy().round(2)[:10]
+    print(f"  loss {loss:.4f}, logits {logits.std().item():.2f} around their mean, mean probabilities {probabilities}")
     print(f"  norms of weights' gradients: {min(weights.values()):.2g} to {max(weights.values()):.2g}")
     net = copy.deepcopy(net).float()
     for way in ("oneDNN", "channels last", "native"):
