@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use lmgc_collect::{Architecture, CollectOptions, DatasetName, Error, collect};
+use lmgc_collect::{Architecture, CollectOptions, DatasetName, Error, Report, RunDirectory, collect};
 
 fn options(dataset: DatasetName, out: &Path) -> CollectOptions {
     let mut options = CollectOptions::new(dataset, Architecture::ConvNet, out);
@@ -20,11 +20,16 @@ fn a_run_reports_its_steps_and_writes_a_complete_file() {
     let mut options = options(DatasetName::Digits, folder.path());
     options.tag = "first".to_owned();
     let mut reports = Vec::new();
-    let summary = collect(&options, &mut |report| reports.push(report.clone())).unwrap();
+    let summary = collect(&options, &mut |report| {
+        if let Report::Step(step) = report {
+            reports.push(step.clone());
+        }
+    })
+    .unwrap();
 
     let path = folder.path().join("digits-convnet/first/grads/grad_00000002.safetensors");
     assert_eq!(summary.gradient_files, std::slice::from_ref(&path));
-    assert_eq!((summary.n_steps, summary.n_parameter_values), (3, 317_706));
+    assert_eq!((summary.n_steps, summary.n_resumed_steps, summary.n_parameter_values), (3, 0, 317_706));
     assert_eq!(summary.n_test, 360);
     assert!(summary.n_test_correct <= 360);
     let steps: Vec<_> = reports.iter().map(|r| (r.step, r.n_steps, r.epoch, r.gradient_file.is_some())).collect();
