@@ -109,11 +109,11 @@ fn fetch_from(
         .timeout_per_read(Some(READ_TIMEOUT))
         .build()
         .into();
-    let mut part = Partial::open(part_path, source, progress)?;
-    let received = part.complete(&agent, url, source, progress)?;
-    let found = match received {
-        Ok(()) => part.sha256(),
-        Err(problem) => {
+    loop {
+        let mut part = Partial::open(part_path, source, progress)?;
+        // Bytes of an earlier run may be of another file: those get one more chance, from the beginning.
+        let has_old_bytes = part.have > 0;
+        if let Err(problem) = part.complete(&agent, url, source, progress)? {
             let is_empty = part.have == 0;
             drop(part);
             if is_empty {
@@ -121,19 +121,17 @@ fn fetch_from(
             }
             return Ok(Err(problem));
         }
-    };
-    if found == source.sha256 {
-        part.file.sync_all().map_err(unwritable(part_path))?;
-        return Ok(Ok(()));
+        let found = part.sha256();
+        if found == source.sha256 {
+            part.file.sync_all().map_err(unwritable(part_path))?;
+            return Ok(Ok(()));
+        }
+        drop(part);
+        fs::remove_file(part_path).map_err(unwritable(part_path))?;
+        if !has_old_bytes {
+            return Ok(Err(format!("SHA-256 is {found}, and should be {}; nothing was kept", source.sha256)));
+        }
     }
-    let was_joined = part.is_joined;
-    drop(part);
-    fs::remove_file(part_path).map_err(unwritable(part_path))?;
-    if was_joined {
-        // Perhaps the parts were of different files, so it gets one more chance from the beginning.
-        return fetch_from(url, source, part_path, progress);
-    }
-    Ok(Err(format!("SHA-256 is {found}, and should be {}; nothing was kept", source.sha256)))
 }
 
 /// The bytes of a file that are here.
@@ -142,8 +140,6 @@ struct Partial {
     path: PathBuf,
     have: u64,
     hasher: Sha256,
-    /// Whether the bytes are of more than one answer.
-    is_joined: bool,
     /// The server's mark of the version that the bytes are of.
     etag: Option<String>,
 }
@@ -160,7 +156,7 @@ impl Partial {
         }
         let (hasher, have) = hash(&mut file, |_| ()).map_err(unreadable(path))?;
         progress.begin(DataWork::Download { file: &source.file }, source.bytes, have);
-        Ok(Self { file, path: path.to_owned(), have, hasher, is_joined: have > 0, etag: None })
+        Ok(Self { file, path: path.to_owned(), have, hasher, etag: None })
     }
 
     /// Asks until all bytes are here. The inner error says why the server could not give them.
@@ -225,9 +221,8 @@ impl Partial {
         progress: &dyn DataProgress,
     ) -> Result<Received, Error> {
         let status = response.status().as_u16();
-        if status == 206 && range_start(response.headers()) == Some(self.have) {
-            self.is_joined = true;
-        } else {
+        let goes_on = status == 206 && range_start(response.headers()) == Some(self.have);
+        if !goes_on {
             // The whole file comes, or nothing that can be joined.
             self.restart(source, progress)?;
             if status != 200 {
@@ -273,7 +268,7 @@ impl Partial {
         }
         self.file.set_len(0).map_err(unwritable(&self.path))?;
         self.hasher = Sha256::new();
-        (self.have, self.is_joined, self.etag) = (0, false, None);
+        (self.have, self.etag) = (0, None);
         progress.begin(DataWork::Download { file: &source.file }, source.bytes, 0);
         Ok(())
     }

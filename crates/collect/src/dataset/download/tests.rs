@@ -194,6 +194,26 @@ fn a_mismatch_keeps_nothing_and_names_both_sums() {
 }
 
 #[test]
+fn a_wrong_file_is_not_asked_for_without_end() {
+    let (folder, content) = (tempfile::tempdir().unwrap(), content());
+    fs::write(folder.path().join("file.bin.part"), &content[..1000]).unwrap();
+    // Each time the connection breaks once, too.
+    let server = Server::start(|request, _| {
+        let wrong = vec![7; 700_000];
+        Reply::range(&wrong, request).cut(if request.start.is_none_or(|start| start < 2000) {
+            300_000
+        } else {
+            usize::MAX
+        })
+    });
+    let message = failure(&server.source(NAME, &content), folder.path());
+    assert!(message.contains("SHA-256"), "{message}");
+    let starts: Vec<_> = server.requests().iter().map(|request| request.start).collect();
+    assert_eq!(starts, [Some(1000), Some(301_000), None, Some(300_000)]);
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
 fn a_file_of_another_length_is_not_fetched() {
     let (folder, content) = (tempfile::tempdir().unwrap(), content());
     for change in [-1, 1] {
