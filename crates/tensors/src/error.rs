@@ -72,4 +72,15 @@ pub enum Error {
     /// No file format has this name.
     #[error("unknown tensor file format \"{0}\"; known are safetensors, npy, npz, torch, gguf and raw")]
     UnknownFormat(String),
+    /// No format to write has this name.
+    #[error("tensors cannot be written as \"{0}\"; known are safetensors, npz and pt")]
+    UnknownOutputFormat(String),
+}
+
+impl Error {
+    /// Whether a file is to blame that breaks the rules of its own format, rather than its kind or the machine.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Truncated { .. } | Self::Corrupt { .. } | Self::LimitExceeded { .. })
+    }
 }
