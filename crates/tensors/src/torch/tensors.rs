@@ -218,12 +218,10 @@ impl<'p, 'a> Walk<'p, 'a> {
     fn push(&mut self, tensor: Option<TensorView>) {
         if let Some(tensor) = &tensor {
             if !tensor.is_plain {
-                self.fail({
-                    format!(
-                        "tensor \"{}\" is yet to be conjugated or negated; call resolve_conj() and resolve_neg()",
-                        tensor.name
-                    )
-                });
+                self.fail(format!(
+                    "tensor \"{}\" is yet to be conjugated or negated; call resolve_conj() and resolve_neg()",
+                    tensor.name
+                ));
             }
             if self.path.len() > MAX_NAME_BYTES {
                 self.fail(format!("a tensor's name is longer than {MAX_NAME_BYTES} bytes"));
@@ -307,14 +305,12 @@ impl<'p, 'a> Walk<'p, 'a> {
                     if let Some((b"torch._utils", function)) = global
                         && function.starts_with(b"_rebuild_")
                     {
-                        self.fail({
-                            format!(
-                                "tensor \"{}\" is sparse, quantized or of another kind that is not plain ({}); save it as \
-                                 to_dense() or dequantize() gives it",
-                                self.path,
-                                String::from_utf8_lossy(function)
-                            )
-                        });
+                        self.fail(format!(
+                            "tensor \"{}\" is sparse, quantized or of another kind that is not plain ({}); save it as \
+                             to_dense() or dequantize() gives it",
+                            self.path,
+                            String::from_utf8_lossy(function)
+                        ));
                     }
                     let was_in_arguments = std::mem::replace(&mut self.is_in_arguments, true);
                     self.visit(args, depth + 1);

@@ -16,6 +16,8 @@ use crate::{Dtype, Error, FileFormat, archive};
 const PREFIX: &str = "archive/";
 /// Storages begin at a multiple of this, as with `torch.save`, so that they can be mapped into memory.
 const ALIGNMENT: u16 = 64;
+/// The largest integer of PyTorch's sizes and strides.
+const MAX_INT: u64 = i64::MAX as u64;
 
 /// Writes a checkpoint of tensors by name, in this order.
 pub(crate) fn write_checkpoint<W: Write + Seek>(
@@ -64,6 +66,9 @@ fn pickle(tensors: &[TensorInfo<'_>]) -> Result<Vec<u8>, Error> {
         if tensor.shape.len() > MAX_N_DIMS {
             return Err(tensor.invalid(format!("PyTorch has at most {MAX_N_DIMS} dimensions")));
         }
+        if tensor.shape.iter().any(|&size| size > MAX_INT) {
+            return Err(tensor.invalid("a dimension is larger than PyTorch's integers"));
+        }
         pickle.text(tensor.name);
         pickle.tensor(index, tensor);
     }
@@ -108,10 +113,9 @@ impl PickleWriter {
             self.bytes.push(b'J');
             self.bytes.extend(n.to_le_bytes());
         } else {
-            // Nine bytes, for the sign.
-            self.bytes.extend([0x8a, 9]);
-            self.bytes.extend(n.to_le_bytes());
-            self.bytes.push(0);
+            // Signed: sizes are checked to be positive, and strides of empty tensors mean nothing.
+            self.bytes.extend([0x8a, 8]);
+            self.bytes.extend(n.min(MAX_INT).to_le_bytes());
         }
     }
 
