@@ -66,6 +66,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file without tensors was to be converted.
+    #[error("it holds no tensors: there is nothing to convert")]
+    NoTensors,
     /// No element type has this name.
     #[error("unknown element type \"{0}\"; names are those of safetensors, such as F32 or BF16")]
     UnknownDtype(String),

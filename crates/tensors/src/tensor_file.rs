@@ -273,10 +273,13 @@ impl<R: Read + Seek> TensorFile<R> {
     ///
     /// # Errors
     /// [`Error::InvalidTensor`] for a type that the format lacks, or a name that it cannot have or that occurs twice;
-    /// [`Error::LimitExceeded`]; [`Error::Io`].
+    /// [`Error::NoTensors`]; [`Error::LimitExceeded`]; [`Error::Io`].
     pub fn write<W: Write + Seek>(&mut self, format: OutputFormat, mut writer: W) -> Result<W, Error> {
         let Self { tensors, backing, metadata, .. } = self;
         let infos: Vec<TensorInfo<'_>> = tensors.iter().map(StoredTensor::info).collect();
+        if infos.is_empty() {
+            return Err(Error::NoTensors);
+        }
         let mut names = HashSet::new();
         if let Some(repeated) = infos.iter().find(|info| !names.insert(info.name)) {
             return Err(repeated.invalid("its name occurs twice; name it otherwise where the file is written"));
