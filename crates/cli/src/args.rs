@@ -10,11 +10,13 @@ use lmgc_serialize::{BytesPerGroup, Format};
 use lmgc_tokens::preprocess::Preprocess;
 
 mod bench;
+mod convert;
 mod engine;
 mod lm;
 mod model;
 
 pub(crate) use bench::Bench;
+pub(crate) use convert::Convert;
 use engine::MemorySize;
 pub(crate) use engine::{BenchModel, Selftest};
 use lm::LmFlags;
@@ -69,6 +71,8 @@ pub(crate) enum Verb {
     Verify(Verify),
     /// Show a .lmgc file's header, tensors, codecs and sizes
     Inspect(Inspect),
+    /// Carry a file's tensors over to another format: safetensors, npz or PyTorch
+    Convert(Convert),
     /// Known models and the model store: list, info, pull, import
     ///
     /// A model lies in the model store under a name, which --model takes. The store is $LMGC_HOME/models, or lmgc/models in the

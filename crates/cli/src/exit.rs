@@ -22,6 +22,18 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// A file to be converted that breaks the rules of its own format.
+#[derive(Debug)]
+pub(crate) struct BadTensorFile(pub(crate) lmgc_tensors::Error);
+
+impl std::fmt::Display for BadTensorFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for BadTensorFile {}
+
 /// Prints the error and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let (code, message) = (code(error), message(error));
@@ -75,7 +87,8 @@ fn code(error: &anyhow::Error) -> u8 {
         {
             return USAGE;
         }
-        if cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input)
+        if cause.is::<BadTensorFile>()
+            || cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input)
             || matches!(cause.downcast_ref(), Some(Collect::BadData { .. }))
         {
             return BAD_INPUT;

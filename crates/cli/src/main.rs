@@ -39,6 +39,7 @@ fn run_verb(args: &Args) -> anyhow::Result<()> {
         Verb::Decompress(verb) => commands::decompress::run(verb, common),
         Verb::Verify(verb) => commands::verify::run(verb, common),
         Verb::Inspect(verb) => commands::inspect::run(verb, common),
+        Verb::Convert(verb) => commands::convert::run(verb, common),
         Verb::Model(verb) => commands::model::run(verb, common),
         Verb::Bench(verb) => commands::bench::run(verb, common),
         Verb::BenchModel(verb) => commands::bench_model::run(verb, common),

@@ -263,8 +263,11 @@ fn open(input: &Place) -> Result<Box<dyn Read>, Error> {
     })
 }
 
-/// A file as it is; standard input goes through an unnamed temporary file.
-fn open_seekable(input: &Place) -> Result<BufReader<File>, Error> {
+/// Opens an input that can be read at any place: a file as it is, standard input by way of an unnamed temporary file.
+///
+/// # Errors
+/// [`Error::File`] for a file that cannot be read; [`Error::Io`].
+pub fn open_seekable(input: &Place) -> Result<BufReader<File>, Error> {
     let file = match input {
         Place::File(path) => open_file(path)?,
         Place::Standard => {
@@ -383,9 +386,23 @@ fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> 
 /// # Errors
 /// [`Error::OutputExists`] without `force`; where writing fails.
 pub fn write_atomically(path: &Path, bytes: &[u8], force: bool) -> Result<(), Error> {
-    let place = Place::new(path);
-    check_output(&Place::Standard, &place, force)?;
-    let mut target = Output::create(&place)?;
-    target.file().write_all(bytes)?;
-    target.finish(force)
+    write_atomically_with(&Place::Standard, &Place::new(path), force, |file| Ok(file.write_all(bytes)?))
+}
+
+/// Makes a file from `input` under a temporary name and renames it when `write` is done. The file that `write` gets is
+/// empty, and may be read, too.
+///
+/// # Errors
+/// [`Error::OutputExists`] without `force`; [`Error::OutputIsInput`]; where writing fails; what `write` says.
+pub fn write_atomically_with<T, E: From<Error>>(
+    input: &Place,
+    output: &Place,
+    force: bool,
+    write: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, E> {
+    check_output(input, output, force)?;
+    let mut target = Output::create(output)?;
+    let written = write(target.file())?;
+    target.finish(force)?;
+    Ok(written)
 }

@@ -2,12 +2,17 @@
 //!
 //! Format: PKWARE's APPNOTE.TXT 6.3.10, with zip64; no spanning over several disks. Read here rather than by the `zip`
 //! crate because that takes memory by what the directory claims to hold, and tells where a member's data begin only of
-//! those it can decompress. Nothing is decompressed.
+//! those it can decompress. Nothing is decompressed, but by [`unpack`], for those who need the members themselves.
+//! Archives are written by the `zip` crate.
 
 use std::io::{Read, Seek};
 
 use crate::Error;
 use crate::source::Source;
+
+mod members;
+
+pub(crate) use members::{check, new_member, unpack};
 
 /// The most members accepted.
 const MAX_N_MEMBERS: u64 = 1 << 20;
@@ -27,6 +32,7 @@ const LOCAL_HEADER_MAGIC: &[u8] = b"PK\x03\x04";
 const ZIP64_EXTRA_ID: u16 = 1;
 const ENCRYPTED_FLAG: u16 = 1;
 const METHOD_STORED: u16 = 0;
+const METHOD_DEFLATED: u16 = 8;
 
 /// One member of an archive.
 #[derive(Debug, Clone)]
@@ -35,6 +41,28 @@ pub(crate) struct Member {
     pub(crate) name: String,
     /// Where its bytes lie in the file, if as they are: neither compressed nor encrypted. In bounds.
     pub(crate) stored: Option<Place>,
+    /// What the directory says of it; not checked.
+    pub(crate) facts: Facts,
+}
+
+/// A member as its entry of the directory describes it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    header_offset: u64,
+    method: u16,
+    is_encrypted: bool,
+    /// CRC-32 of the member.
+    crc: u32,
+    /// Bytes in the archive.
+    compressed_len: u64,
+    /// Bytes of the member itself.
+    len: u64,
+}
+
+impl Facts {
+    fn is_stored(&self) -> bool {
+        self.method == METHOD_STORED && !self.is_encrypted && self.compressed_len == self.len
+    }
 }
 
 /// A range of the file, in bytes.
@@ -74,11 +102,12 @@ pub(crate) fn members<R: Read + Seek>(source: &mut Source<'_, R>) -> Result<Vec<
     for _ in 0..directory.n_members {
         let at = offset + (bytes.len() - fields.rest.len()) as u64;
         let entry = fields.entry().ok_or_else(|| source.corrupt(at, "an entry of the zip directory is malformed"))?;
-        let stored = match entry.stored_len {
-            Some(len) => Some(data_place(source, entry.header_offset, len)?),
-            None => None,
+        let facts = entry.facts;
+        let stored = match facts.is_stored() {
+            true => Some(data_place(source, facts.header_offset, facts.len)?),
+            false => None,
         };
-        members.push(Member { name: String::from_utf8_lossy(entry.name).into_owned(), stored });
+        members.push(Member { name: String::from_utf8_lossy(entry.name).into_owned(), stored, facts });
     }
     Ok(members)
 }
@@ -174,8 +203,7 @@ fn data_place<R: Read + Seek>(source: &mut Source<'_, R>, header_offset: u64, le
 /// What the central directory says of a member.
 struct Entry<'a> {
     name: &'a [u8],
-    header_offset: u64,
-    stored_len: Option<u64>,
+    facts: Facts,
 }
 
 /// Little-endian fields, one after the other.
@@ -213,7 +241,7 @@ impl<'a> Fields<'a> {
         self.rest = self.rest.strip_prefix(MEMBER_MAGIC)?;
         let _versions = self.u32()?;
         let (flags, method) = (self.u16()?, self.u16()?);
-        let _time_date_crc = self.u64()?;
+        let (_time_and_date, crc) = (self.u32()?, self.u32()?);
         let (compressed, uncompressed) = (self.u32()?, self.u32()?);
         let (name_len, extra_len, comment_len) = (self.u16()?, self.u16()?, self.u16()?);
         let _disk_and_attributes = self.u64()?;
@@ -225,10 +253,9 @@ impl<'a> Fields<'a> {
         // A saturated field stands in the zip64 extra field instead, in this order.
         let mut wide = extra.zip64();
         let mut widen = |narrow: u32| if narrow == u32::MAX { wide.u64() } else { Some(narrow.into()) };
-        let (uncompressed, compressed, header_offset) =
-            (widen(uncompressed)?, widen(compressed)?, widen(header_offset)?);
-        let is_stored = method == METHOD_STORED && flags & ENCRYPTED_FLAG == 0 && compressed == uncompressed;
-        Some(Entry { name, header_offset, stored_len: is_stored.then_some(compressed) })
+        let (len, compressed_len, header_offset) = (widen(uncompressed)?, widen(compressed)?, widen(header_offset)?);
+        let is_encrypted = flags & ENCRYPTED_FLAG != 0;
+        Some(Entry { name, facts: Facts { header_offset, method, is_encrypted, crc, compressed_len, len } })
     }
 
     /// The contents of the zip64 field among extra fields; empty if there is none.

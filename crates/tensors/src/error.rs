@@ -66,10 +66,24 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file without tensors was to be converted.
+    #[error("it holds no tensors: there is nothing to convert")]
+    NoTensors,
     /// No element type has this name.
     #[error("unknown element type \"{0}\"; names are those of safetensors, such as F32 or BF16")]
     UnknownDtype(String),
     /// No file format has this name.
     #[error("unknown tensor file format \"{0}\"; known are safetensors, npy, npz, torch, gguf and raw")]
     UnknownFormat(String),
+    /// No format to write has this name.
+    #[error("tensors cannot be written as \"{0}\"; known are safetensors, npz and pt")]
+    UnknownOutputFormat(String),
+}
+
+impl Error {
+    /// Whether a file is to blame that breaks the rules of its own format, rather than its kind or the machine.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Truncated { .. } | Self::Corrupt { .. } | Self::LimitExceeded { .. })
+    }
 }

@@ -6,7 +6,7 @@ use crate::source::Source;
 use crate::{Error, FileFormat, Layout, archive, gguf, npy, safetensors, torch};
 
 /// Enough of a file's start to tell its format.
-const HEAD_BYTES: u64 = 16;
+pub(crate) const HEAD_BYTES: u64 = 16;
 
 /// Finds the tensors of a file, whatever it is.
 ///
@@ -28,10 +28,7 @@ pub fn find_spans<R: Read + Seek>(reader: &mut R) -> Result<Layout, Error> {
         FileFormat::Npy => npy::read_layout(&mut source),
         FileFormat::Npz => read_archive_layout(&mut source),
         FileFormat::Gguf => gguf::read_layout(&mut source),
-        FileFormat::Torch => Err(Error::Unsupported {
-            format,
-            what: "a checkpoint as PyTorch wrote them before 1.6; torch.load and torch.save convert it".to_owned(),
-        }),
+        FileFormat::Torch => Err(torch::legacy()),
         FileFormat::Raw => Ok(Layout::raw(file_len, None)),
     };
     match found {
@@ -42,7 +39,7 @@ pub fn find_spans<R: Read + Seek>(reader: &mut R) -> Result<Layout, Error> {
 }
 
 /// The format that the first bytes announce: of an archive always [`FileFormat::Npz`], of a PyTorch file the old kind.
-fn guess_format(head: &[u8]) -> Option<FileFormat> {
+pub(crate) fn guess_format(head: &[u8]) -> Option<FileFormat> {
     match head {
         [b'G', b'G', b'U', b'F', ..] => Some(FileFormat::Gguf),
         [b'P', b'K', 3, 4, ..] => Some(FileFormat::Npz),
@@ -67,9 +64,11 @@ fn read_archive_layout<R: Read + Seek>(source: &mut Source<'_, R>) -> Result<Lay
         source.set_format(FileFormat::Npz);
         npy::read_archive_layout(source, &members)
     } else {
-        Err(Error::Unsupported {
-            format: source.format(),
-            what: "a zip archive that holds neither PyTorch's data.pkl nor arrays".to_owned(),
-        })
+        Err(unknown_archive(source.format()))
     }
+}
+
+/// What is said of an archive of something else.
+pub(crate) fn unknown_archive(format: FileFormat) -> Error {
+    Error::Unsupported { format, what: "a zip archive that holds neither PyTorch's data.pkl nor arrays".to_owned() }
 }

@@ -8,7 +8,8 @@
 //! The parsers read only headers, never tensor data, check every number they meet, and execute nothing: a PyTorch
 //! pickle is read as data.
 //!
-//! [`safetensors`] and [`gguf`] also offer strict readers for callers who need the tensors themselves.
+//! [`safetensors`] and [`gguf`] also offer strict readers for callers who need the tensors themselves, and [`TensorFile`]
+//! carries the tensors of one file over to a file of another format.
 //!
 //! ```
 //! use std::io::Cursor;
@@ -29,9 +30,11 @@ mod notes;
 mod npy;
 pub mod safetensors;
 mod source;
+mod tensor_file;
 mod torch;
 
 pub use dtype::Dtype;
 pub use error::Error;
 pub use find::find_spans;
 pub use layout::{FileFormat, Layout, PARAMETER_ORDER_KEY, Span};
+pub use tensor_file::{LeftOut, OutputFormat, TensorFile, TensorInfo};

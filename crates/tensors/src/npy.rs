@@ -12,8 +12,12 @@ use crate::source::Source;
 use crate::{Dtype, Error, FileFormat, Layout, Span};
 
 mod literal;
+mod numbers;
+mod writer;
 
 use literal::Literal;
+pub(crate) use numbers::{read_archive_numbers, read_numbers};
+pub(crate) use writer::write_archive;
 
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 /// The longest header accepted; NumPy writes a few hundred bytes and reads 10 000.
@@ -88,7 +92,8 @@ fn read_array<R: Read + Seek>(
     }
     let dtype = match element {
         Element::Typed(dtype) => dtype,
-        Element::Bytes(element_bytes) => {
+        Element::Swapped(_) | Element::Bytes(_) => {
+            let element_bytes = element.size_bytes();
             notes.add(format!("\"{name}\" has big-endian or unusual elements, given as {element_bytes} bytes each"));
             shape.push(element_bytes);
             Dtype::U8
@@ -144,8 +149,19 @@ fn header_text<R: Read + Seek>(source: &mut Source<'_, R>, place: Place) -> Resu
 #[derive(Debug, PartialEq, Eq)]
 enum Element {
     Typed(Dtype),
-    /// Big-endian, or of a type without a [`Dtype`]: its size in bytes.
+    /// Big-endian.
+    Swapped(Dtype),
+    /// Of a type without a [`Dtype`]: its size in bytes.
     Bytes(u64),
+}
+
+impl Element {
+    fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Typed(dtype) | Self::Swapped(dtype) => dtype.size_bytes(),
+            Self::Bytes(size) => *size,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -205,6 +221,7 @@ fn parse_element(descr: &str) -> Option<Element> {
     match (dtype, byte_order) {
         (Some(dtype), '<') => Some(Element::Typed(dtype)),
         (Some(dtype), '|' | '>') if dtype.size_bytes() == 1 => Some(Element::Typed(dtype)),
+        (Some(dtype), '>') => Some(Element::Swapped(dtype)),
         (_, '<' | '>' | '|') => match kind {
             'b' | 'i' | 'u' | 'f' | 'c' | 'm' | 'M' | 'S' | 'a' | 'V' => Some(Element::Bytes(size)),
             'U' => Some(Element::Bytes(size * 4)),
@@ -225,7 +242,7 @@ mod tests {
             ("|b1", Some(Element::Typed(Dtype::Bool))),
             ("|u1", Some(Element::Typed(Dtype::U8))),
             ("<c16", Some(Element::Typed(Dtype::C128))),
-            (">f4", Some(Element::Bytes(4))),
+            (">f4", Some(Element::Swapped(Dtype::F32))),
             (">i1", Some(Element::Typed(Dtype::I8))),
             ("<U5", Some(Element::Bytes(20))),
             ("|S3", Some(Element::Bytes(3))),

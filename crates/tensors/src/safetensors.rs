@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Seek, Write};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype as FormatDtype, Metadata, TensorInfo};
+use safetensors::tensor::{Dtype as FormatDtype, Metadata, TensorInfo as FormatInfo};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::source::Source;
+use crate::tensor_file::{TensorInfo, WriteTensor};
 use crate::{Dtype, Error, FileFormat, Layout, Span};
 
 /// The longest header accepted, as in the reference implementation.
@@ -97,7 +98,8 @@ pub fn write(
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
     let path = path.as_ref();
-    let prepared = Prepared::new(tensors, metadata)?;
+    let infos = infos(tensors);
+    let prepared = Prepared::new(&infos, metadata)?;
     // A bare file name has the parent "".
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -109,7 +111,7 @@ pub fn write(
     }
     let mut file = builder.prefix(".lmgc-").suffix(".tmp").tempfile_in(folder)?;
     let mut writer = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-    prepared.write_to(&mut writer)?;
+    prepared.write_to(&mut writer, &mut write_entry(tensors))?;
     writer.flush()?;
     drop(writer);
     file.as_file().sync_all()?;
@@ -129,20 +131,45 @@ pub fn write_to<W: Write>(
     tensors: &[TensorEntry<'_>],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    Prepared::new(tensors, metadata)?.write_to(writer)
+    Prepared::new(&infos(tensors), metadata)?.write_to(writer, &mut write_entry(tensors))
 }
 
-/// A file about to be written: header text, then data in this order.
-struct Prepared<'a> {
+/// Writes a safetensors file of tensors that `write_tensor` brings, one by one.
+pub(crate) fn write_streamed<W: Write>(
+    writer: &mut W,
+    tensors: &[TensorInfo<'_>],
+    metadata: &BTreeMap<String, String>,
+    write_tensor: &mut WriteTensor<'_>,
+) -> Result<(), Error> {
+    Prepared::new(tensors, metadata)?.write_to(writer, write_tensor)
+}
+
+fn infos<'a>(tensors: &'a [TensorEntry<'_>]) -> Vec<TensorInfo<'a>> {
+    let info = |(name, dtype, shape, bytes): &'a TensorEntry<'_>| TensorInfo {
+        name,
+        dtype: *dtype,
+        shape,
+        len: bytes.len() as u64,
+    };
+    tensors.iter().map(info).collect()
+}
+
+fn write_entry<'a>(tensors: &'a [TensorEntry<'_>]) -> impl FnMut(usize, &mut dyn Write) -> Result<(), Error> + 'a {
+    |index, writer| Ok(writer.write_all(tensors.get(index).map_or(&[], |(.., bytes)| *bytes))?)
+}
+
+/// A file about to be written: header text, then the tensors of these indices.
+struct Prepared {
     header: Vec<u8>,
-    data: Vec<&'a [u8]>,
+    order: Vec<usize>,
 }
 
-impl<'a> Prepared<'a> {
-    fn new(tensors: &[TensorEntry<'a>], metadata: &BTreeMap<String, String>) -> Result<Self, Error> {
+impl Prepared {
+    fn new(tensors: &[TensorInfo<'_>], metadata: &BTreeMap<String, String>) -> Result<Self, Error> {
         let mut sorted = tensors
             .iter()
-            .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), format_info(name, *dtype, shape, bytes)?, *bytes)))
+            .enumerate()
+            .map(|(index, tensor)| Ok((tensor.name, format_info(tensor)?, index)))
             .collect::<Result<Vec<_>, Error>>()?;
         sorted.sort_by(|(name_a, a, _), (name_b, b, _)| b.dtype.cmp(&a.dtype).then(name_a.cmp(name_b)));
 
@@ -152,10 +179,12 @@ impl<'a> Prepared<'a> {
             return Err(invalid(repeated[0], "its name occurs twice"));
         }
 
-        let mut end = 0;
-        for (_, info, bytes) in &mut sorted {
-            info.data_offsets = (end, end + bytes.len());
-            end += bytes.len();
+        let mut end = 0usize;
+        for (name, info, index) in &mut sorted {
+            let start = end;
+            let len = tensors.get(*index).and_then(|tensor| usize::try_from(tensor.len).ok());
+            end = len.and_then(|len| start.checked_add(len)).ok_or_else(|| invalid(name, "it is too long"))?;
+            info.data_offsets = (start, end);
         }
         let header = Header { metadata, tensors: &sorted };
         let mut header = serde_json::to_vec(&header).map_err(std::io::Error::from)?;
@@ -169,14 +198,14 @@ impl<'a> Prepared<'a> {
                 limit: MAX_HEADER_BYTES,
             });
         }
-        Ok(Self { header, data: sorted.into_iter().map(|(_, _, bytes)| bytes).collect() })
+        Ok(Self { header, order: sorted.into_iter().map(|(_, _, index)| index).collect() })
     }
 
-    fn write_to<W: Write>(&self, writer: &mut W) -> Result<(), Error> {
+    fn write_to<W: Write>(&self, writer: &mut W, write_tensor: &mut WriteTensor<'_>) -> Result<(), Error> {
         writer.write_all(&(self.header.len() as u64).to_le_bytes())?;
         writer.write_all(&self.header)?;
-        for bytes in &self.data {
-            writer.write_all(bytes)?;
+        for &index in &self.order {
+            write_tensor(index, writer)?;
         }
         Ok(())
     }
@@ -185,7 +214,7 @@ impl<'a> Prepared<'a> {
 /// The header as JSON. The crate's own keeps metadata in a hash map, whose order changes from run to run.
 struct Header<'a> {
     metadata: &'a BTreeMap<String, String>,
-    tensors: &'a [(&'a str, TensorInfo, &'a [u8])],
+    tensors: &'a [(&'a str, FormatInfo, usize)],
 }
 
 impl Serialize for Header<'_> {
@@ -205,21 +234,23 @@ fn invalid(name: &str, reason: impl Into<String>) -> Error {
     Error::InvalidTensor { name: name.to_owned(), reason: reason.into() }
 }
 
-fn format_info(name: &str, dtype: Dtype, shape: &[u64], bytes: &[u8]) -> Result<TensorInfo, Error> {
+fn format_info(tensor: &TensorInfo<'_>) -> Result<FormatInfo, Error> {
+    let &TensorInfo { name, dtype, shape, len } = tensor;
     if name == "__metadata__" {
         return Err(invalid(name, "safetensors reserves this name"));
     }
-    let format_dtype =
-        to_format_dtype(dtype).ok_or_else(|| invalid(name, format!("safetensors has no element type {dtype}")))?;
+    let format_dtype = to_format_dtype(dtype).ok_or_else(|| {
+        invalid(name, format!("safetensors has no element type {dtype}; use npz or pt, or split the tensor into parts"))
+    })?;
     let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
     // Multiplied from the left, zeros included, since that is how readers check for overflow.
     let expected =
         shape.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).and_then(|n| n.checked_mul(dtype.size_bytes()));
     match (dims, expected) {
-        (Some(shape), Some(expected)) if expected == bytes.len() as u64 => {
-            Ok(TensorInfo { dtype: format_dtype, shape, data_offsets: (0, 0) })
+        (Some(shape), Some(expected)) if expected == len => {
+            Ok(FormatInfo { dtype: format_dtype, shape, data_offsets: (0, 0) })
         }
-        _ => Err(invalid(name, format!("{} bytes do not fill shape {shape:?} of {dtype}", bytes.len()))),
+        _ => Err(invalid(name, format!("{len} bytes do not fill shape {shape:?} of {dtype}"))),
     }
 }
 

@@ -11,13 +11,16 @@ use crate::archive::{Member, Place};
 use crate::layout::checked_len_bytes;
 use crate::notes::Notes;
 use crate::source::Source;
+use crate::tensor_file::{LeftOut, StoredTensor};
 use crate::{Dtype, Error, FileFormat, Layout, Span};
 
 mod pickle;
 mod tensors;
+mod writer;
 
 use pickle::Pickle;
 use tensors::{Storage, TensorView};
+pub(crate) use writer::write_checkpoint;
 
 /// How a checkpoint of before version 1.6 begins: protocol 2, and a magic number as a ten-byte integer.
 pub(crate) const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
@@ -34,6 +37,77 @@ pub(crate) fn archive_prefix(members: &[Member]) -> Option<&str> {
     })
 }
 
+/// What is said of a checkpoint of before version 1.6.
+pub(crate) fn legacy() -> Error {
+    Error::Unsupported {
+        format: FileFormat::Torch,
+        what: "a checkpoint as PyTorch wrote them before 1.6; torch.load and torch.save convert it".to_owned(),
+    }
+}
+
+/// Members that say how a checkpoint is stored, and nothing of what.
+const FORM_NAMES: [&str; 6] =
+    [PICKLE_NAME, "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id"];
+
+/// The tensors of a checkpoint all of whose members are stored, each under all its names; errors where one cannot be
+/// had exactly.
+pub(crate) fn read_tensors<R: Read + Seek>(
+    source: &mut Source<'_, R>,
+    members: &[Member],
+    prefix: &str,
+    left_out: &mut LeftOut,
+) -> Result<Vec<StoredTensor>, Error> {
+    let is_big_endian = is_big_endian(source, members, prefix)?;
+    let mut storages = HashMap::new();
+    let mut pickle_place = None;
+    for member in members {
+        let name = member.name.strip_prefix(prefix).unwrap_or(&member.name);
+        if name == PICKLE_NAME {
+            pickle_place = member.stored;
+        } else if let (Some(key), Some(place)) = (name.strip_prefix("data/"), member.stored) {
+            storages.insert(key, place);
+        } else if !FORM_NAMES.contains(&name) {
+            left_out.add(|| format!("member {name}"));
+        }
+    }
+    let place = pickle_place.ok_or_else(|| source.corrupt(0, "data.pkl is missing"))?;
+    let bytes = source.read_at("data.pkl", place.offset, place.len, MAX_PICKLE_BYTES)?;
+    let (pickle, root) = Pickle::read(&bytes);
+    let root = root.map_err(|reason| source.corrupt(place.offset, format!("data.pkl is not understood: {reason}")))?;
+    let contents = tensors::contents(&pickle, root);
+    if let Some(what) = contents.problem {
+        return Err(Error::Unsupported { format: source.format(), what });
+    }
+    left_out.extend(contents.left_out);
+    let mut tensors = Vec::with_capacity(contents.tensors.len());
+    for view in contents.tensors {
+        let TensorView { name, storage_key, dtype, storage_offset, size, stride, .. } = view;
+        let Some(&place) = storages.get(storage_key.as_str()) else {
+            return Err(
+                source.corrupt(place.offset, format!("storage \"{storage_key}\" of tensor \"{name}\" is missing"))
+            );
+        };
+        let start = storage_offset.checked_mul(dtype.size_bytes()).and_then(|start| start.checked_add(place.offset));
+        if size.len() != stride.len() {
+            return Err(source.corrupt(place.offset, format!("tensor \"{name}\" has {} strides", stride.len())));
+        }
+        let mut tensor = StoredTensor::new(name, dtype, size, start.unwrap_or(u64::MAX));
+        tensor.stride = stride;
+        tensor.is_big_endian = is_big_endian;
+        tensor.check(source, place)?;
+        tensors.push(tensor);
+    }
+    Ok(tensors)
+}
+
+fn is_big_endian<R: Read + Seek>(source: &mut Source<'_, R>, members: &[Member], prefix: &str) -> Result<bool, Error> {
+    let member = members.iter().find(|member| member.name.strip_prefix(prefix) == Some("byteorder"));
+    match member.and_then(|member| member.stored) {
+        Some(place) => Ok(place.len == 3 && source.array_at::<3>("byte order", place.offset)? == *b"big"),
+        None => Ok(false),
+    }
+}
+
 /// The name given to bytes of a storage that no tensor accounts for.
 fn storage_name(key: &str) -> String {
     format!("data/{key}")
@@ -47,10 +121,7 @@ pub(crate) fn read_layout<R: Read + Seek>(
     let mut notes = Notes::default();
     let member = |name: &str| members.iter().find(|member| member.name.strip_prefix(prefix) == Some(name));
 
-    let mut is_big_endian = false;
-    if let Some(place) = member("byteorder").and_then(|member| member.stored) {
-        is_big_endian = place.len == 3 && source.array_at::<3>("byte order", place.offset)? == *b"big";
-    }
+    let is_big_endian = is_big_endian(source, members, prefix)?;
     let mut views = Vec::new();
     let mut described = HashMap::new();
     match member(PICKLE_NAME).and_then(|member| member.stored) {

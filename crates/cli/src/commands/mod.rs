@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod bench_model;
 pub(crate) mod collect;
 pub(crate) mod compress;
+pub(crate) mod convert;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod inspect;

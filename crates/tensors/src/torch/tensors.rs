@@ -4,17 +4,20 @@ use std::collections::HashMap;
 
 use super::pickle::{Node, NodeId, Pickle};
 use crate::Dtype;
+use crate::tensor_file::LeftOut;
 
 /// How deep values are followed.
 const MAX_DEPTH: u32 = 256;
 /// The longest name given to a tensor; one that would be longer is named by its storage.
-const MAX_NAME_BYTES: usize = 512;
+pub(super) const MAX_NAME_BYTES: usize = 512;
 /// The longest name of a storage; PyTorch counts them.
 const MAX_KEY_BYTES: usize = 64;
 /// The most tensors listed; further ones are covered by their storages.
-const MAX_N_TENSORS: usize = 1 << 18;
+pub(super) const MAX_N_TENSORS: usize = 1 << 18;
+/// How many calls may lie around a tensor that is met again.
+const MAX_N_WRAPPERS: usize = 4;
 /// The most dimensions of a tensor, as in PyTorch.
-const MAX_N_DIMS: usize = 64;
+pub(super) const MAX_N_DIMS: usize = 64;
 
 /// A tensor as a view of a storage. Nothing here is checked against the storage's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) struct TensorView {
     pub(super) size: Vec<u64>,
     /// In elements, one a dimension.
     pub(super) stride: Vec<u64>,
+    /// Whether the elements are what the storage says, without a conjugation or negation still to be done.
+    pub(super) is_plain: bool,
 }
 
 /// What the pickle says of a storage.
@@ -39,12 +44,30 @@ pub(super) struct Storage {
     pub(super) n_elements: u64,
 }
 
-/// All tensors, in the order in which they were pickled: the order of the state dict.
+/// All tensors, in the order in which they were pickled: the order of the state dict. One that stands in several places
+/// is listed once.
 pub(super) fn tensors(pickle: &Pickle<'_>, root: NodeId) -> Vec<TensorView> {
-    let mut walk =
-        Walk { pickle, is_visited: vec![false; pickle.nodes().len()], path: String::new(), tensors: Vec::new() };
+    let mut walk = Walk::new(pickle, false);
     walk.visit(root, 0);
-    walk.tensors
+    walk.contents.tensors
+}
+
+/// All that a checkpoint holds.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// All tensors, in the order in which they were pickled, each under all its names.
+    pub(super) tensors: Vec<TensorView>,
+    /// Where values lie that are not tensors.
+    pub(super) left_out: LeftOut,
+    /// Why some tensor is not among these.
+    pub(super) problem: Option<String>,
+}
+
+/// All tensors, and what else there is.
+pub(super) fn contents(pickle: &Pickle<'_>, root: NodeId) -> Contents {
+    let mut walk = Walk::new(pickle, true);
+    walk.visit(root, 0);
+    walk.contents
 }
 
 /// All storages referred to, by key.
@@ -132,17 +155,28 @@ struct Walk<'p, 'a> {
     pickle: &'p Pickle<'a>,
     is_visited: Vec<bool>,
     path: String,
-    tensors: Vec<TensorView>,
+    contents: Contents,
+    /// Whether everything is to be accounted for, or just what tensors there are.
+    is_strict: bool,
+    /// Whether values here are arguments, which are not listed.
+    is_in_arguments: bool,
 }
 
-impl<'p> Walk<'p, '_> {
+impl<'p, 'a> Walk<'p, 'a> {
+    fn new(pickle: &'p Pickle<'a>, is_strict: bool) -> Self {
+        let is_visited = vec![false; pickle.nodes().len()];
+        let contents = Contents::default();
+        Self { pickle, is_visited, path: String::new(), contents, is_strict, is_in_arguments: false }
+    }
+
     fn visit(&mut self, id: NodeId, depth: u32) {
-        if depth == MAX_DEPTH || self.tensors.len() >= MAX_N_TENSORS {
+        if depth == MAX_DEPTH || self.contents.tensors.len() >= MAX_N_TENSORS {
+            self.fail("it is nested too deep or has too many tensors; save its tensors alone");
             return;
         }
         match self.is_visited.get_mut(id as usize) {
             Some(is_visited) if !*is_visited => *is_visited = true,
-            _ => return,
+            _ => return self.visit_again(id),
         }
         match self.pickle.node(id) {
             Node::Sequence(elements) => self.visit_elements(elements.iter().copied(), depth),
@@ -160,6 +194,49 @@ impl<'p> Walk<'p, '_> {
         }
     }
 
+    /// Lists a tensor that has been met before under its new name.
+    fn visit_again(&mut self, id: NodeId) {
+        if !self.is_strict {
+            return;
+        }
+        let mut id = id;
+        for _ in 0..MAX_N_WRAPPERS {
+            let Node::Object { callable, args, .. } = self.pickle.node(id) else { break };
+            let args = self.pickle.sequence(*args).unwrap_or_default();
+            match (self.pickle.global(*callable), args) {
+                (Some((b"torch._utils", b"_rebuild_parameter" | b"_rebuild_parameter_with_state")), &[data, ..]) => {
+                    id = data;
+                }
+                (Some((b"torch._tensor", b"_rebuild_from_type_v2")), &[function, _class, inner_args, ..]) => {
+                    return self.push(self.tensor(function, self.pickle.sequence(inner_args).unwrap_or_default()));
+                }
+                _ => return self.push(self.tensor(*callable, args)),
+            }
+        }
+    }
+
+    fn push(&mut self, tensor: Option<TensorView>) {
+        if let Some(tensor) = &tensor {
+            if !tensor.is_plain {
+                self.fail(format!(
+                    "tensor \"{}\" is yet to be conjugated or negated; call resolve_conj() and resolve_neg()",
+                    tensor.name
+                ));
+            }
+            if self.path.len() > MAX_NAME_BYTES {
+                self.fail(format!("a tensor's name is longer than {MAX_NAME_BYTES} bytes"));
+            }
+        }
+        self.contents.tensors.extend(tensor);
+    }
+
+    /// Remembers why not all tensors are listed.
+    fn fail(&mut self, reason: impl Into<String>) {
+        if self.contents.problem.is_none() {
+            self.contents.problem = Some(reason.into());
+        }
+    }
+
     fn visit_elements(&mut self, elements: impl Iterator<Item = NodeId>, depth: u32) {
         self.visit_items(elements.map(|element| (None, element)), depth);
     }
@@ -168,7 +245,14 @@ impl<'p> Walk<'p, '_> {
     fn visit_items(&mut self, items: impl Iterator<Item = (Option<NodeId>, NodeId)>, depth: u32) {
         let parent_len = self.path.len();
         for (position, (key, value)) in items.enumerate() {
-            if !matches!(self.pickle.node(value), Node::Sequence(_) | Node::Dict(_) | Node::Object { .. }) {
+            let (holds_values, is_empty) = match self.pickle.node(value) {
+                Node::Sequence(elements) => (true, elements.is_empty()),
+                Node::Dict(pairs) => (true, pairs.is_empty()),
+                Node::Object { .. } => (true, false),
+                _ => (false, false),
+            };
+            let is_listed = self.is_strict && !self.is_in_arguments;
+            if !holds_values && !is_listed {
                 continue;
             }
             let key = key.map(|key| self.pickle.node(key));
@@ -186,7 +270,15 @@ impl<'p> Walk<'p, '_> {
                 }
                 self.path.push_str(&step);
             }
-            self.visit(value, depth + 1);
+            let (n_tensors, n_left_out) = (self.contents.tensors.len(), self.contents.left_out.n());
+            if holds_values {
+                self.visit(value, depth + 1);
+            }
+            // Of what holds no tensor at all, the whole is listed.
+            if is_listed && !is_empty && self.contents.tensors.len() == n_tensors {
+                self.contents.left_out.truncate(n_left_out);
+                self.contents.left_out.add(|| self.path.clone());
+            }
             self.path.truncate(parent_len);
         }
     }
@@ -194,6 +286,7 @@ impl<'p> Walk<'p, '_> {
     /// Visits what stands for a call: a tensor's rebuilding, or anything with tensors among its arguments.
     fn visit_object(&mut self, callable: NodeId, args: NodeId, depth: u32) {
         if depth == MAX_DEPTH {
+            self.fail("it is nested too deep; save its tensors alone");
             return;
         }
         let elements: &'p [NodeId] = self.pickle.sequence(args).unwrap_or_default();
@@ -206,9 +299,23 @@ impl<'p> Walk<'p, '_> {
                 self.visit_object(function, inner_args, depth + 1);
                 self.visit(state, depth + 1);
             }
-            _ => match self.tensor(callable, elements) {
-                Some(tensor) => self.tensors.push(tensor),
-                None => self.visit(args, depth + 1),
+            (global, _) => match self.tensor(callable, elements) {
+                Some(tensor) => self.push(Some(tensor)),
+                None => {
+                    if let Some((b"torch._utils", function)) = global
+                        && function.starts_with(b"_rebuild_")
+                    {
+                        self.fail(format!(
+                            "tensor \"{}\" is sparse, quantized or of another kind that is not plain ({}); save it as \
+                             to_dense() or dequantize() gives it",
+                            self.path,
+                            String::from_utf8_lossy(function)
+                        ));
+                    }
+                    let was_in_arguments = std::mem::replace(&mut self.is_in_arguments, true);
+                    self.visit(args, depth + 1);
+                    self.is_in_arguments = was_in_arguments;
+                }
             },
         }
     }
@@ -218,14 +325,21 @@ impl<'p> Walk<'p, '_> {
         let (b"torch._utils", function) = self.pickle.global(callable)? else { return None };
         let &[storage_id, storage_offset, size, stride, ref rest @ ..] = args else { return None };
         let (storage_key, storage) = storage(self.pickle, self.pickle.node(storage_id))?;
-        let dtype = match function {
-            b"_rebuild_tensor" | b"_rebuild_tensor_v2" | b"_rebuild_qtensor" => storage.dtype?,
+        let (dtype, metadata) = match function {
+            b"_rebuild_tensor" | b"_rebuild_tensor_v2" => (storage.dtype?, rest.get(2)),
+            // Its scale lies elsewhere.
+            b"_rebuild_qtensor" if !self.is_strict => (storage.dtype?, None),
             b"_rebuild_tensor_v3" => {
                 let &[_requires_grad, _hooks, dtype, ..] = rest else { return None };
-                torch_dtype(self.pickle.global(dtype)?.1)?
+                (torch_dtype(self.pickle.global(dtype)?.1)?, rest.get(3))
             }
             _ => return None,
         };
+        let is_plain = metadata.is_none_or(|&id| match self.pickle.node(id) {
+            Node::Dict(pairs) => pairs.is_empty(),
+            Node::Object { items, .. } => items.is_empty(),
+            _ => true,
+        });
         let numbers = |id| {
             let ids = self.pickle.sequence(id).filter(|ids| ids.len() <= MAX_N_DIMS)?;
             ids.iter().map(|&number| self.pickle.unsigned(number)).collect::<Option<Vec<u64>>>()
@@ -238,6 +352,7 @@ impl<'p> Walk<'p, '_> {
             storage_offset: self.pickle.unsigned(storage_offset)?,
             size: numbers(size)?,
             stride: numbers(stride)?,
+            is_plain,
         })
     }
 }
@@ -266,6 +381,7 @@ mod tests {
             storage_offset: 0,
             size: vec![1],
             stride: vec![1],
+            is_plain: true,
         };
         assert_eq!(tensors(&pickle, root.unwrap()), [expected]);
         let expected = Storage { dtype: Some(Dtype::F32), n_elements: 1 };

@@ -2,6 +2,7 @@
 
 mod any_bytes;
 mod common;
+mod conversions;
 mod fixtures;
 mod gguf_files;
 mod safetensors_files;
