@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use lmgc_codec::CodecName;
-use lmgc_collect::{Architecture, DatasetName, DeviceName};
+use lmgc_collect::{Architecture, DatasetName, DeviceName, OptimizerName, ScheduleName};
 use lmgc_serialize::{BytesPerGroup, Format};
 use lmgc_tokens::preprocess::Preprocess;
 
@@ -57,7 +57,9 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Train a network and write its gradients, one safetensors file a step
+    /// Train a network and write its gradients, one safetensors file every so many steps
+    ///
+    /// The same command goes on with a run that was cut off, and does what the unbroken run would have done.
     Collect(Collect),
     /// Turn gradients into a data set of language-model tokens
     Tokenize(Tokenize),
@@ -98,10 +100,12 @@ pub(crate) struct Collect {
     /// --data DIR)
     #[arg(long)]
     pub(crate) dataset: DatasetName,
-    /// Network: convnet
+    /// Network: convnet, vgg11, vgg13, vgg16, vgg19, resnet18, resnet34, resnet50, resnet101, resnet152, resnet18bn or vit. VGG and
+    /// ViT see grey images as 3x32x32
     #[arg(long)]
     pub(crate) arch: Architecture,
-    /// Directory for results: `DIR/<dataset>-<arch>/<tag>/grads/grad_00000400.safetensors`
+    /// Directory for results. A run has `DIR/<dataset>-<arch>/<tag>/` with `grads/grad_00000400.safetensors`,
+    /// `ckpts/model_005.safetensors`, `log.jsonl`, `curve.svg`, and `state.safetensors`, from which it goes on if it was killed
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Directory of the data set's files: the IDX files of MNIST, the binary version of CIFAR-10, tiny-imagenet-200; digits and
@@ -121,6 +125,18 @@ pub(crate) struct Collect {
     /// Write the gradients every N steps
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) grad_interval: u64,
+    /// Write the model every N epochs; 0: never
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) model_interval: u64,
+    /// Optimizer: sgd (learning rate 0.1 along a cosine) or adamw (one cycle up to 0.001) [default: adamw for vit, sgd for the rest]
+    #[arg(long)]
+    pub(crate) optimizer: Option<OptimizerName>,
+    /// Where LM-GC's schedule slips: intended (adamw's rate moves with every step) or reference (with every epoch, as released)
+    #[arg(long, default_value_t = ScheduleName::default())]
+    pub(crate) schedule: ScheduleName,
+    /// Begin anew instead of going on with the run that is there; its files are replaced as the new ones come
+    #[arg(long)]
+    pub(crate) restart: bool,
     /// Name of this run, to tell repeats apart
     #[arg(long, default_value = "0")]
     pub(crate) tag: String,

@@ -74,8 +74,9 @@ fn code(error: &anyhow::Error) -> u8 {
                     | Codec::OutputIsInput { .. }
             )
         };
-        let bad_option =
-            |error: &Collect| matches!(error, Collect::InvalidOption { .. } | Collect::DataRequired { .. });
+        let bad_option = |error: &Collect| {
+            matches!(error, Collect::InvalidOption { .. } | Collect::DataRequired { .. } | Collect::OtherRun { .. })
+        };
         let bad_name = |error: &Model| {
             matches!(error, Model::BadName { .. } | Model::Hub(HubError::Repository { .. } | HubError::Revision { .. }))
         };
@@ -89,7 +90,10 @@ fn code(error: &anyhow::Error) -> u8 {
         }
         if cause.is::<BadTensorFile>()
             || cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input)
-            || matches!(cause.downcast_ref(), Some(Collect::BadData { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(Collect::BadData { .. } | Collect::BrokenState { .. } | Collect::ReadTensors { .. })
+            )
         {
             return BAD_INPUT;
         }

@@ -134,6 +134,12 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// Another process trains into the same directory.
+    #[error("another lmgc is collecting into {}: wait for it, or give another --tag", path.display())]
+    RunIsBusy {
+        /// The run's directory.
+        path: PathBuf,
+    },
     /// There is a run in the directory that other settings made.
     #[error(
         "{} holds a run with {setting} = {found}, not {expected}: give the same settings to go on with it, \

@@ -1,4 +1,7 @@
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+
+use lmgc_tensors::safetensors;
 
 use crate::{CollectOptions, Error};
 
@@ -45,18 +48,46 @@ impl RunDirectory {
         self.0.join("ckpts")
     }
 
-    /// Makes the directories that the files go to.
-    pub(crate) fn create(&self, with_models: bool) -> Result<(), Error> {
+    /// Makes the directories that the files go to, keeps other runs out for as long as the lock lives, and clears away what
+    /// a killed run had half written.
+    pub(crate) fn open(&self, with_models: bool) -> Result<RunLock, Error> {
         let directories = [Some(self.gradients()), with_models.then(|| self.models())];
         for path in directories.into_iter().flatten() {
             std::fs::create_dir_all(&path).map_err(|source| Error::CreateDirectory { path, source })?;
         }
-        Ok(())
+        let path = self.0.join(".lock");
+        let cannot = |source| Error::Write { path: path.clone(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::RunIsBusy { path: self.0.clone() }),
+            Err(TryLockError::Error(source)) => return Err(cannot(source)),
+        }
+        for directory in [self.0.clone(), self.gradients(), self.models()] {
+            remove_leftovers(&directory);
+        }
+        Ok(RunLock { _file: file })
     }
 
     /// The gradient files of the run's steps that are there, by rising step.
     pub(crate) fn gradient_files(&self, options: &CollectOptions, n_steps: u64) -> Vec<PathBuf> {
         let steps = (1..=n_steps / options.grad_interval).map(|k| k * options.grad_interval);
         steps.map(|step| self.gradient_file(step)).filter(|path| path.exists()).collect()
+    }
+}
+
+/// Keeps a run's directory to itself until it is dropped, or the process ends in whatever way.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    _file: File,
+}
+
+/// Takes away temporary files; those that cannot be taken away do no harm.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if safetensors::is_temporary(&path) {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }

@@ -110,9 +110,9 @@ pub(crate) fn load(
     };
     let mut state = Vec::new();
     for kind in optimizer.state_names() {
-        let of_each = parameters.iter().map(|parameter| {
-            take(&optimizer_entry(kind, parameter.name()), parameter.n_values()).map(upload)
-        });
+        let of_each = parameters
+            .iter()
+            .map(|parameter| take(&optimizer_entry(kind, parameter.name()), parameter.n_values()).map(upload));
         state.push(of_each.collect::<Result<Vec<_>, Error>>()?);
     }
     let values = parameters.iter().map(|parameter| take(parameter.name(), parameter.n_values()));
@@ -158,9 +158,10 @@ pub(crate) fn save_model(
     device: DeviceName,
 ) -> Result<(), Error> {
     let mut entries = model_entries(parameters, device)?;
-    let counts = parameters.statistics().iter().map(|statistics| {
-        Entry::integer(format!("{}.num_batches_tracked", statistics.name()), n_steps as i64)
-    });
+    let counts = parameters
+        .statistics()
+        .iter()
+        .map(|statistics| Entry::integer(format!("{}.num_batches_tracked", statistics.name()), n_steps as i64));
     entries.extend(counts);
     tensor_file::write(path, &entries, metadata)
 }

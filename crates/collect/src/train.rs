@@ -11,7 +11,7 @@ use crate::loader::{Batch, BatchOrder, HostBatch, load_ahead};
 use crate::log::TrainingLog;
 use crate::network::{BatchStatistics, Network, ParameterSet, Pass, cross_entropy};
 use crate::optimizer::Optimizer;
-use crate::run_directory::RunDirectory;
+use crate::run_directory::{RunDirectory, RunLock};
 use crate::schedule::Schedule;
 use crate::state::{self, Progress};
 use crate::tensor_file::{self, Entry, download};
@@ -181,6 +181,7 @@ pub fn collect_on(
 struct Run<'a> {
     options: &'a CollectOptions,
     directory: RunDirectory,
+    _lock: RunLock,
     data: &'a dyn Dataset,
     device: Device,
     schedule: &'a Schedule,
@@ -217,7 +218,7 @@ impl<'a> Run<'a> {
     fn prepare(options: &'a CollectOptions, data: &'a dyn Dataset, schedule: &'a Schedule) -> Result<Self, Error> {
         let device = options.device.open()?;
         let directory = RunDirectory::of(options);
-        directory.create(options.model_interval > 0)?;
+        let lock = directory.open(options.model_interval > 0)?;
         let (network, mut parameters) = options.arch.build(data.image_shape(), data.n_classes(), options.seed, &device);
         let mut optimizer = options.optimizer().build();
         let settings = settings(options, schedule, data.n_classes());
@@ -249,6 +250,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             options,
             directory,
+            _lock: lock,
             data,
             device,
             schedule,
@@ -284,7 +286,8 @@ impl<'a> Run<'a> {
         if batch_of_epoch == 0 {
             self.progress = Progress { step: self.progress.step, loss: self.progress.loss, ..Progress::default() };
         }
-        let batch = batches.recv().expect("the loader ends after the last step, or by a panic that the scope passes on");
+        let batch =
+            batches.recv().expect("the loader ends after the last step, or by a panic that the scope passes on");
         let batch = batch.upload(self.data, &self.device);
         let n_images = batch.labels.len();
         let rates = self.schedule.rates(step);

@@ -1,9 +1,11 @@
 //! Short runs: what they report and what their files hold.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lmgc_collect::{Architecture, CollectOptions, DatasetName, Error, Report, RunDirectory, collect};
+use lmgc_collect::{Architecture, CollectOptions, DatasetName, Error, OptimizerName, Report, RunDirectory, collect};
+use serde_json::Value;
 
 fn options(dataset: DatasetName, out: &Path) -> CollectOptions {
     let mut options = CollectOptions::new(dataset, Architecture::ConvNet, out);
@@ -76,4 +78,164 @@ fn an_unwritable_place_is_named() {
     let error = collect(&options(DatasetName::Digits, &file), &mut |_| ()).unwrap_err();
     assert!(matches!(error, Error::CreateDirectory { .. }));
     assert!(error.to_string().contains("file"), "{error}");
+}
+
+/// All files of a run but the log, whose lines tell of interruptions and times.
+fn files(options: &CollectOptions) -> BTreeMap<PathBuf, Vec<u8>> {
+    let directory = RunDirectory::of(options);
+    let folders = [directory.path().to_owned(), directory.path().join("grads"), directory.path().join("ckpts")];
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+    let paths =
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file() && *path != directory.log_file());
+    paths.map(|path| (path.strip_prefix(directory.path()).unwrap().to_owned(), std::fs::read(&path).unwrap())).collect()
+}
+
+fn log(options: &CollectOptions) -> Vec<Value> {
+    let text = std::fs::read_to_string(RunDirectory::of(options).log_file()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A run that was cut off, at any step, goes on to the same files: the state holds weights, running statistics, what the
+/// optimizer remembers and the sums of the epoch.
+#[test]
+fn a_run_in_pieces_leaves_the_files_of_an_unbroken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // Epochs of three steps for digits.
+    for (arch, batch_size, optimizer) in [
+        (Architecture::ConvNet, 479, OptimizerName::Sgd),
+        (Architecture::ConvNet, 479, OptimizerName::AdamW),
+        (Architecture::Vgg11, 479, OptimizerName::Sgd),
+    ] {
+        let run = |name: &str, pieces: &[u64]| {
+            let mut options =
+                CollectOptions::new(DatasetName::Digits, arch, folder.path().join(format!("{name}-{optimizer}")));
+            (options.batch_size, options.optimizer) = (batch_size, Some(optimizer));
+            (options.grad_interval, options.model_interval) = (2, 1);
+            let mut n_before = 0;
+            for &n_steps in pieces {
+                options.steps = Some(n_steps);
+                let mut resumed = None;
+                let summary = collect(&options, &mut |report| {
+                    if let Report::Resumed { step, .. } = report {
+                        resumed = Some(*step);
+                    }
+                })
+                .unwrap();
+                assert_eq!((summary.n_steps, summary.n_resumed_steps), (n_steps, n_before));
+                assert_eq!(resumed.unwrap_or(0), n_before);
+                assert_eq!(summary.gradient_files.len() as u64, n_steps / 2);
+                n_before = n_steps;
+            }
+            (files(&options), log(&options))
+        };
+        let (whole, whole_log) = run("whole", &[7]);
+        let (pieces, pieces_log) = run("pieces", &[2, 3, 5, 7, 7]);
+        let names: Vec<&PathBuf> = whole.keys().collect();
+        assert_eq!(names.len(), 3 + 2 + 2, "three gradients, two models, state and lock: {names:?}");
+        assert_eq!(whole.keys().collect::<Vec<_>>(), pieces.keys().collect::<Vec<_>>());
+        for (name, bytes) in &whole {
+            assert!(pieces[name] == *bytes, "{arch} {optimizer}: {} differs", name.display());
+        }
+        let of = |log: &[Value], event: &str, keys: &[&str]| {
+            let lines = log.iter().filter(|line| line["event"] == event);
+            lines.map(|line| keys.iter().map(|&key| line[key].clone()).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        for (event, keys) in [
+            ("step", &["step", "epoch", "loss", "accuracy", "learning_rate"][..]),
+            ("epoch", &["epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy"][..]),
+        ] {
+            assert_eq!(of(&whole_log, event, keys), of(&pieces_log, event, keys), "{arch} {optimizer}");
+        }
+        assert_eq!(of(&whole_log, "epoch", &["step"]), [[Value::from(3)], [Value::from(6)]]);
+        assert_eq!(of(&pieces_log, "resume", &["step"]).len(), 4);
+    }
+}
+
+#[test]
+fn another_run_in_the_directory_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(DatasetName::Digits, folder.path());
+    collect(&options, &mut |_| ()).unwrap();
+    let before = files(&options);
+    for (change, setting) in [
+        (&(|o: &mut CollectOptions| o.seed = 12) as &dyn Fn(&mut CollectOptions), "seed = 11, not 12"),
+        (&|o| o.batch_size = 5, "batch_size = 4, not 5"),
+        (&|o| o.optimizer = Some(OptimizerName::AdamW), "optimizer = sgd, not adamw"),
+        (&|o| o.steps = Some(2), "steps = 3, not 2"),
+    ] {
+        let mut other = options.clone();
+        change(&mut other);
+        let error = collect(&other, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, Error::OtherRun { .. }), "{error}");
+        assert!(error.to_string().contains(setting), "{error}");
+    }
+    assert!(files(&options) == before);
+    let mut anew = options.clone();
+    (anew.seed, anew.restart) = (12, true);
+    assert_eq!(collect(&anew, &mut |_| ()).unwrap().n_resumed_steps, 0);
+    assert!(files(&options) != before);
+}
+
+#[test]
+fn a_damaged_state_is_named_with_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(DatasetName::Digits, folder.path());
+    collect(&options, &mut |_| ()).unwrap();
+    let path = RunDirectory::of(&options).state_file();
+    let whole = std::fs::read(&path).unwrap();
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let message = collect(&options, &mut |_| ()).unwrap_err().to_string();
+        assert!(message.contains("state.safetensors") && message.contains("--restart"), "{message}");
+    };
+    for n in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+        refused(&whole[..n]);
+    }
+    let text = |from: &str, to: &str| {
+        let place = whole.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        let mut bytes = whole.clone();
+        bytes[place..place + from.len()].copy_from_slice(to.as_bytes());
+        bytes
+    };
+    refused(&text("optimizer.velocity.classifier.bias", "optimizer.velocity.classifier.bios"));
+    refused(&text("\"lmgc.step\":\"3\"", "\"lmgc.step\":\"x\""));
+}
+
+#[test]
+fn a_model_checkpoint_has_what_pytorch_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = CollectOptions::new(DatasetName::Digits, Architecture::Vgg11, folder.path());
+    (options.steps, options.grad_interval, options.batch_size, options.model_interval) = (Some(1), 1, 1437, 1);
+    let mut epochs = Vec::new();
+    collect(&options, &mut |report| {
+        if let Report::Epoch(epoch) = report {
+            epochs.push(epoch.clone());
+        }
+    })
+    .unwrap();
+    let path = RunDirectory::of(&options).model_file(1);
+    assert_eq!(epochs.len(), 1);
+    assert_eq!((epochs[0].epoch, epochs[0].step, epochs[0].model_file.as_ref()), (1, 1, Some(&path)));
+    let layout = lmgc_tensors::find_spans(&mut Cursor::new(std::fs::read(path).unwrap())).unwrap();
+    let shape = |name: &str| layout.spans.iter().find(|span| span.name == name).unwrap().shape.clone();
+    assert_eq!(shape("features.0.weight"), [64, 3, 3, 3]);
+    assert_eq!(shape("features.1.running_mean"), [64]);
+    assert_eq!(shape("features.1.running_var"), [64]);
+    assert_eq!(shape("features.1.num_batches_tracked"), [0u64; 0]);
+    assert_eq!(layout.metadata["lmgc.epoch"], "1");
+    assert_eq!(layout.metadata["lmgc.test_accuracy"].parse::<f64>().unwrap(), epochs[0].test_accuracy);
+}
+
+#[test]
+fn two_runs_at_once_do_not_share_a_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(DatasetName::Digits, folder.path());
+    let mut refused = None;
+    collect(&options, &mut |_| {
+        let error = collect(&options, &mut |_| ()).unwrap_err();
+        refused = Some((matches!(error, Error::RunIsBusy { .. }), error.to_string()));
+    })
+    .unwrap();
+    let (is_busy, message) = refused.unwrap();
+    assert!(is_busy && message.contains("--tag"), "{message}");
 }

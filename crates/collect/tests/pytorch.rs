@@ -115,7 +115,9 @@ fn check(architecture: Architecture, case: &Value, tolerance: f64) {
         assert!(relative <= tolerance, "{architecture} {name}: error {relative:e} of {scale:e}");
         assert!((own_norm - norm).abs() <= tolerance * scale, "{architecture} {name}: norm {own_norm:e}, not {norm:e}");
     }
-    println!("{architecture} {channels}x{side}x{side}, {n_classes} classes: worst error {worst:.1e} of {tolerance:.0e}");
+    println!(
+        "{architecture} {channels}x{side}x{side}, {n_classes} classes: worst error {worst:.1e} of {tolerance:.0e}"
+    );
 }
 
 fn check_all(name: &str, fixtures: &str, tolerance: f64) {

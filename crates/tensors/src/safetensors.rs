@@ -83,6 +83,15 @@ fn named_order(mut spans: Vec<Span>) -> Vec<Span> {
     spans
 }
 
+const TEMPORARY_PREFIX: &str = ".lmgc-";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// Whether a path's name is that of a temporary file of [`write()`], which is left over if the process was killed.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
+}
+
 /// Writes a safetensors file at `path`: to a temporary file beside it, flushed to the disk, then renamed, so that `path`
 /// holds either what it held or the whole new file.
 ///
@@ -109,7 +118,7 @@ pub fn write(
         // What any new file gets; the umask still applies.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.prefix(".lmgc-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).tempfile_in(folder)?;
     let mut writer = BufWriter::with_capacity(1 << 20, file.as_file_mut());
     prepared.write_to(&mut writer, &mut write_entry(tensors))?;
     writer.flush()?;

@@ -42,6 +42,8 @@ pub(crate) fn run(args: &Demo, common: &Common) -> anyhow::Result<()> {
     let mut options = CollectOptions::new(DatasetName::Digits, Architecture::ConvNet, out);
     options.steps = Some(args.steps);
     options.grad_interval = args.steps;
+    options.model_interval = 0;
+    options.restart = true;
     let summary = super::collect::train(&options, common)?;
     let Some(gradient) = summary.gradient_files.last() else { bail!("training wrote no gradient file") };
 

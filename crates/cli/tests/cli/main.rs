@@ -1,6 +1,7 @@
 //! The `lmgc` program as people run it: a process, its files, its messages and its exit codes.
 
 mod bench;
+mod collect;
 mod convert;
 mod errors;
 mod files;

@@ -144,7 +144,8 @@ impl Operation<4> for Attention {
         let shape = Shape::new(keys, table);
         let biases = shape.biases(table);
         let n_squares = shape.n_pixels() * shape.n_pixels();
-        let [mut to_keys, mut to_queries, mut to_values] = [keys, queries, values].map(|x| vec![0.0f32; x.values().len()]);
+        let [mut to_keys, mut to_queries, mut to_values] =
+            [keys, queries, values].map(|x| vec![0.0f32; x.values().len()]);
         let part_len = shape.batch.div_ceil(N_BATCH_PARTS) * shape.image_len();
         let parts = to_keys.par_chunks_mut(part_len).zip(to_queries.par_chunks_mut(part_len));
         let parts = parts.zip(to_values.par_chunks_mut(part_len)).enumerate();

@@ -158,7 +158,8 @@ impl Shape {
         let n_images = self.batch.div_ceil(n_batch_parts).next_multiple_of(self.group());
         let channel_parts = (0..self.n_in).step_by(n_channels).map(|first| first..self.n_in.min(first + n_channels));
         let image_parts = (0..self.batch).step_by(n_images).map(|first| first..self.batch.min(first + n_images));
-        let parts = channel_parts.flat_map(|channels| image_parts.clone().map(move |images| (channels.clone(), images)));
+        let parts =
+            channel_parts.flat_map(|channels| image_parts.clone().map(move |images| (channels.clone(), images)));
         let parts: Vec<_> = parts.collect();
         let sums = parts.par_iter().map_init(Scratch::default, |scratch, (channels, images)| {
             let n_rows = channels.len() * n_taps;
@@ -166,7 +167,8 @@ impl Shape {
             for first in images.clone().step_by(self.group()) {
                 let group = first..images.end.min(first + self.group());
                 let n_columns = group.len() * self.geometry.n_out_pixels();
-                let gradients = &gradient.values()[group.start * self.out_image_len()..group.end * self.out_image_len()];
+                let gradients =
+                    &gradient.values()[group.start * self.out_image_len()..group.end * self.out_image_len()];
                 let gradients = self.by_channel(gradients, &mut scratch.pixels);
                 let seen = &x.values()[group.start * self.image_len()..group.end * self.image_len()];
                 let columns = self.unfolded_channels(seen, channels.clone(), &mut scratch.columns);

@@ -122,12 +122,11 @@ pub(crate) fn apply<const N: usize, const D: usize>(
         }
     });
     if recorded.iter().any(Option::is_none) {
-        let arrays = inputs.map(|input| {
-            match <DispatchTensor as DispatchKindConversion<Flex>>::try_into_backend(input) {
+        let arrays =
+            inputs.map(|input| match <DispatchTensor as DispatchKindConversion<Flex>>::try_into_backend(input) {
                 Ok(BackendTensor::Float(tensor)) => Array::of(tensor),
                 _ => panic!("every input is a float tensor of the CPU device, none or all with autodiff"),
-            }
-        });
+            });
         let Forward { output, saved } = operation.forward(arrays.each_ref());
         return (Tensor::from_primitive::<Flex>(output.0), Arc::new(saved));
     }

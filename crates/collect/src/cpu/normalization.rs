@@ -327,7 +327,8 @@ mod tests {
             let (our_output, saved) = apply::<3, 4>(BatchNorm { epsilon: EPSILON, relu }, dispatch(&ours));
             let [x, scale, shift] = &theirs;
             let result = module::batch_norm_train(x.tensor::<4>(), scale.tensor(), shift.tensor(), EPSILON.into());
-            let statistics = [result.mean, result.variance].map(|t| t.into_data().try_to_vec::<f32>().unwrap()).concat();
+            let statistics =
+                [result.mean, result.variance].map(|t| t.into_data().try_to_vec::<f32>().unwrap()).concat();
             assert!(saved.iter().zip(&statistics).all(|(a, b)| (a - b).abs() < 1e-5), "{saved:?} {statistics:?}");
             agree(&ours, our_output, &theirs, cut(result.output, relu));
         }

@@ -102,7 +102,10 @@ impl Operation<1> for MaxPool {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor, TensorData, module, ops::{AvgPoolOptions, MaxPoolOptions}};
+    use burn::tensor::{
+        Device, Tensor, TensorData, module,
+        ops::{AvgPoolOptions, MaxPoolOptions},
+    };
 
     use super::*;
     use crate::cpu::compute;

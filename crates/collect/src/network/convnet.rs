@@ -44,7 +44,8 @@ impl ConvNet {
             channels = WIDTH;
             [height, width] = [height, width].map(|side| (side + 2 * padding - 2) / 2);
         }
-        let classifier = Linear::new("classifier", [WIDTH * height * width, n_classes], WeightInit::Default, parameters);
+        let classifier =
+            Linear::new("classifier", [WIDTH * height * width, n_classes], WeightInit::Default, parameters);
         Self { blocks, classifier }
     }
 }

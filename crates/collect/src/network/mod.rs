@@ -191,7 +191,8 @@ mod tests {
                 place += 1;
                 let mut stream = Stream::new(3, Purpose::Initialization, place, 0);
                 let n_inputs = parameter.shape()[1..].iter().product::<usize>().max(1) as f32;
-                let center = if parameter.shape().len() == 1 && !parameter.name().ends_with("bias") { 1.0 } else { 0.0 };
+                let center =
+                    if parameter.shape().len() == 1 && !parameter.name().ends_with("bias") { 1.0 } else { 0.0 };
                 (0..parameter.n_values()).map(|_| center + stream.uniform(-1.0, 1.0) / n_inputs.sqrt()).collect()
             });
             let n_values = batch * image_shape.n_values();

@@ -159,7 +159,8 @@ impl ParameterSet {
         const MOMENTUM: f64 = 0.1;
         for BatchStatistics { id, mean, variance } in batches {
             let running = &mut self.statistics[id.0];
-            let step = |old: &Tensor<1>, new: Tensor<1>| old.clone().mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(MOMENTUM);
+            let step =
+                |old: &Tensor<1>, new: Tensor<1>| old.clone().mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(MOMENTUM);
             running.mean = step(&running.mean, mean);
             running.variance = step(&running.variance, variance);
         }

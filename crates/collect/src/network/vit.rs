@@ -53,8 +53,14 @@ impl Vit {
     /// Appends the network's parameters to `parameters`.
     pub(super) fn new(image_shape: ImageShape, n_classes: usize, parameters: &mut ParameterSet) -> Self {
         let size = [image_shape.height / PATCH, image_shape.width / PATCH];
-        let to_patches =
-            ConvShape { n_in: N_STEM_CHANNELS, n_out: N_CHANNELS, kernel: PATCH, stride: PATCH, padding: 0, bias: true };
+        let to_patches = ConvShape {
+            n_in: N_STEM_CHANNELS,
+            n_out: N_CHANNELS,
+            kernel: PATCH,
+            stride: PATCH,
+            padding: 0,
+            bias: true,
+        };
         Self {
             stem: Conv2d::new("0.0.0", ConvShape::same(image_shape.channels, N_STEM_CHANNELS), INIT, parameters),
             patches: Conv2d::new("0.0.2", to_patches, INIT, parameters),
@@ -173,7 +179,8 @@ impl SelfAttention {
     }
 
     fn forward(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
-        let [keys, queries, values] = [&self.keys, &self.queries, &self.values].map(|layer| layer.forward(pass, x.clone()));
+        let [keys, queries, values] =
+            [&self.keys, &self.queries, &self.values].map(|layer| layer.forward(pass, x.clone()));
         let positions = pass.get(self.positions).tensor::<2>();
         let scale = ((N_CHANNELS / N_HEADS) as f32).sqrt().recip();
         let gathered = if pass.uses_ours() {
