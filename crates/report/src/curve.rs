@@ -327,7 +327,7 @@ mod tests {
         let svg = training_curve(&[log([3.0, 2.0, f64::NAN, 1.5, 1.0], &[])]);
         check(&svg);
         assert!(svg.contains(">not a number at 1 step<"));
-        let path = svg.split("d=\"").nth(1).unwrap().split('"').next().unwrap();
+        let path = svg.split(" d=\"").nth(1).unwrap().split('"').next().unwrap();
         assert_eq!(path.matches('M').count(), 2, "{path}");
         let svg = training_curve(&[log([3.0, f64::INFINITY, f64::NAN], &[])]);
         check(&svg);
