@@ -84,7 +84,7 @@ fn shortened(text: &str, max_chars: usize) -> String {
 
 fn draw_losses(svg: &mut Svg, logs: &[TrainingLog]) {
     let left = PANEL_LEFTS[0];
-    panel_title(svg, left, "training loss", "thin: each step, thick: mean of neighbours");
+    panel_title(svg, left, "training loss", "thin: each step, thick: mean");
     let curves: Vec<Smoothed> = logs.iter().map(|log| Smoothed::new(&log.losses)).collect();
     let steps = || logs.iter().flat_map(|log| log.losses.keys()).map(|&step| step as f64);
     let (Some(values), Some((first, last))) = (loss_range(logs, &curves), range(steps())) else {
