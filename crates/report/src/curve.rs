@@ -84,7 +84,7 @@ fn shortened(text: &str, max_chars: usize) -> String {
 
 fn draw_losses(svg: &mut Svg, logs: &[TrainingLog]) {
     let left = PANEL_LEFTS[0];
-    panel_title(svg, left, "training loss", "thin: each step, thick: mean of neighbours");
+    panel_title(svg, left, "training loss", "thin: each step, thick: mean");
     let curves: Vec<Smoothed> = logs.iter().map(|log| Smoothed::new(&log.losses)).collect();
     let steps = || logs.iter().flat_map(|log| log.losses.keys()).map(|&step| step as f64);
     let (Some(values), Some((first, last))) = (loss_range(logs, &curves), range(steps())) else {
@@ -327,7 +327,7 @@ mod tests {
         let svg = training_curve(&[log([3.0, 2.0, f64::NAN, 1.5, 1.0], &[])]);
         check(&svg);
         assert!(svg.contains(">not a number at 1 step<"));
-        let path = svg.split("d=\"").nth(1).unwrap().split('"').next().unwrap();
+        let path = svg.split(" d=\"").nth(1).unwrap().split('"').next().unwrap();
         assert_eq!(path.matches('M').count(), 2, "{path}");
         let svg = training_curve(&[log([3.0, f64::INFINITY, f64::NAN], &[])]);
         check(&svg);
