@@ -71,6 +71,9 @@ pub(super) fn unfold(geometry: &Geometry, image: &[f32], columns: &mut [f32], st
                 out[..places.start].fill(0.0);
                 out[places.end..].fill(0.0);
                 let out = &mut out[places.clone()];
+                if out.is_empty() {
+                    continue;
+                }
                 if geometry.stride == 1 {
                     out.copy_from_slice(&pixels[from..from + out.len()]);
                 } else {
@@ -96,10 +99,13 @@ pub(super) fn fold(geometry: &Geometry, columns: &[f32], stride: usize, image: &
                 let from = (top + (y - rows.start) * geometry.stride) * width + left;
                 let start = y * geometry.out_size[1];
                 let row = &row[start + places.start..start + places.end];
+                if row.is_empty() {
+                    continue;
+                }
                 if geometry.stride == 1 {
                     let pixels = &mut pixels[from..from + row.len()];
                     pixels.iter_mut().zip(row).for_each(|(pixel, &value)| *pixel += value);
-                } else if !row.is_empty() {
+                } else {
                     let pixels = pixels[from..].iter_mut().step_by(geometry.stride);
                     pixels.zip(row).for_each(|(pixel, &value)| *pixel += value);
                 }

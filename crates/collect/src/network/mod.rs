@@ -168,61 +168,12 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::random::{Purpose, Stream};
 
     #[test]
     fn an_architecture_that_is_not_there_is_refused_with_the_list() {
         assert_eq!("convnet".parse::<Architecture>().unwrap().to_string(), "convnet");
         let message = "vgg15".parse::<Architecture>().unwrap_err().to_string();
         assert!(message.starts_with("unknown architecture `vgg15`: choose one of convnet, vgg11, "), "{message}");
-    }
-
-    /// What GPUs compute, on the CPU.
-    #[test]
-    fn burns_operations_and_ours_give_the_same_gradients() {
-        let device = Device::flex().autodiff();
-        let image_shape = ImageShape { channels: 3, height: 32, width: 32 };
-        for (architecture, batch) in [("convnet", 3), ("vgg11", 4), ("resnet18", 2), ("resnet18bn", 3), ("vit", 2)] {
-            let architecture: Architecture = architecture.parse().unwrap();
-            let (network, mut parameters) = architecture.build(image_shape, 10, 0, &device);
-            // Factors of 0 would hide what stands behind them.
-            let mut place = 0;
-            parameters.set_values(|parameter| {
-                place += 1;
-                let mut stream = Stream::new(3, Purpose::Initialization, place, 0);
-                let n_inputs = parameter.shape()[1..].iter().product::<usize>().max(1) as f32;
-                let center =
-                    if parameter.shape().len() == 1 && !parameter.name().ends_with("bias") { 1.0 } else { 0.0 };
-                (0..parameter.n_values()).map(|_| center + stream.uniform(-1.0, 1.0) / n_inputs.sqrt()).collect()
-            });
-            let n_values = batch * image_shape.n_values();
-            let mut stream = Stream::new(3, Purpose::SyntheticImage, 0, 0);
-            let pixels: Vec<f32> = (0..n_values).map(|_| stream.bell()).collect();
-            let images = Tensor::<4>::from_data(TensorData::new(pixels, [batch, 3, 32, 32]), &device);
-            let targets = Tensor::<2>::from_data(TensorData::new(vec![0.1f32; batch * 10], [batch, 10]), &device);
-            let run = |pass: &mut Pass<'_>| {
-                let loss = cross_entropy(network.forward(pass, images.clone()), targets.clone());
-                let gradients = loss.backward();
-                let of_each = parameters.iter().map(|parameter| {
-                    parameter.values().grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap()
-                });
-                (loss.into_scalar::<f32>(), of_each.collect::<Vec<_>>())
-            };
-            let (loss, ours) = run(&mut Pass::training(&parameters));
-            let (their_loss, theirs) = run(&mut Pass::training(&parameters).with_operations_of_burn());
-            assert!((loss - their_loss).abs() < 1e-4 * loss.abs(), "{architecture}: loss {loss}, burn's {their_loss}");
-            let norm = |values: &[f32]| values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-            let mut norm_of_weight = 0.0f64;
-            for ((parameter, ours), theirs) in parameters.iter().zip(&ours).zip(&theirs) {
-                let difference: Vec<f32> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
-                if parameter.name().ends_with("weight") {
-                    norm_of_weight = norm(theirs);
-                }
-                let bound = 1e-3 * norm(theirs).max(1e-2 * norm_of_weight);
-                let difference = norm(&difference);
-                assert!(difference <= bound, "{architecture} {}: {difference:e} of {bound:e}", parameter.name());
-            }
-        }
     }
 
     #[test]

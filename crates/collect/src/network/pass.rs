@@ -43,9 +43,9 @@ impl<'a> Pass<'a> {
         Self { parameters, purpose, ours: cpu::is_cpu(parameters.device()), found: Vec::new() }
     }
 
-    /// Lets layers use burn's operations on the CPU, too, as they do elsewhere.
-    #[cfg(test)]
-    pub(super) fn with_operations_of_burn(mut self) -> Self {
+    /// Lets layers use burn's operations on the CPU, too, as they do on other devices: several times slower, with the same results but
+    /// for rounding.
+    pub fn with_operations_of_burn(mut self) -> Self {
         self.ours = false;
         self
     }
