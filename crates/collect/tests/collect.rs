@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use lmgc_collect::{Architecture, CollectOptions, DatasetName, Error, OptimizerName, Report, RunDirectory, collect};
+use lmgc_collect::dataset::{Dataset, ImageShape, Split};
+use lmgc_collect::{
+    Architecture, CollectOptions, DatasetName, Error, OptimizerName, Report, RunDirectory, collect, collect_on,
+};
 use serde_json::Value;
 
 fn options(dataset: DatasetName, out: &Path) -> CollectOptions {
@@ -80,6 +83,36 @@ fn an_unwritable_place_is_named() {
     assert!(error.to_string().contains("file"), "{error}");
 }
 
+/// Few and small images: six for training, in epochs of three steps of two, and four for testing.
+struct FewImages {
+    shape: ImageShape,
+}
+
+impl Dataset for FewImages {
+    fn image_shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn n_classes(&self) -> usize {
+        3
+    }
+
+    fn n_images(&self, split: Split) -> usize {
+        match split {
+            Split::Train => 6,
+            Split::Test => 4,
+        }
+    }
+
+    fn image(&self, split: Split, index: usize, epoch: u64, pixels: &mut [f32]) -> usize {
+        let key = index + 10 * usize::from(split == Split::Test) + 100 * epoch as usize;
+        for (place, pixel) in pixels.iter_mut().enumerate() {
+            *pixel = ((key * 7919 + place * 104_729) % 1009) as f32 / 500.0 - 1.0;
+        }
+        index % 3
+    }
+}
+
 /// All files of a run but the log, whose lines tell of interruptions and times.
 fn files(options: &CollectOptions) -> BTreeMap<PathBuf, Vec<u8>> {
     let directory = RunDirectory::of(options);
@@ -100,22 +133,23 @@ fn log(options: &CollectOptions) -> Vec<Value> {
 #[test]
 fn a_run_in_pieces_leaves_the_files_of_an_unbroken_one() {
     let folder = tempfile::tempdir().unwrap();
-    // Epochs of three steps for digits.
-    for (arch, batch_size, optimizer) in [
-        (Architecture::ConvNet, 479, OptimizerName::Sgd),
-        (Architecture::ConvNet, 479, OptimizerName::AdamW),
-        (Architecture::Vgg11, 479, OptimizerName::Sgd),
+    for (arch, side, optimizer) in [
+        (Architecture::ConvNet, 8, OptimizerName::Sgd),
+        (Architecture::ConvNet, 8, OptimizerName::AdamW),
+        (Architecture::Vgg11, 32, OptimizerName::Sgd),
+        (Architecture::Vit, 8, OptimizerName::AdamW),
     ] {
+        let data = FewImages { shape: ImageShape { channels: 3, height: side, width: side } };
         let run = |name: &str, pieces: &[u64]| {
-            let mut options =
-                CollectOptions::new(DatasetName::Digits, arch, folder.path().join(format!("{name}-{optimizer}")));
-            (options.batch_size, options.optimizer) = (batch_size, Some(optimizer));
+            let out = folder.path().join(format!("{name}-{optimizer}"));
+            let mut options = CollectOptions::new(DatasetName::Synthetic, arch, out);
+            (options.batch_size, options.optimizer) = (2, Some(optimizer));
             (options.grad_interval, options.model_interval) = (2, 1);
             let mut n_before = 0;
             for &n_steps in pieces {
                 options.steps = Some(n_steps);
                 let mut resumed = None;
-                let summary = collect(&options, &mut |report| {
+                let summary = collect_on(&options, &data, &mut |report| {
                     if let Report::Resumed { step, .. } = report {
                         resumed = Some(*step);
                     }
@@ -197,17 +231,18 @@ fn a_damaged_state_is_named_with_a_way_out() {
         bytes[place..place + from.len()].copy_from_slice(to.as_bytes());
         bytes
     };
-    refused(&text("optimizer.velocity.classifier.bias", "optimizer.velocity.classifier.bios"));
+    refused(&text("\"optimizer.velocity.classifier.bias\":", "\"optimizer.velocity.classifier.bios\":"));
     refused(&text("\"lmgc.step\":\"3\"", "\"lmgc.step\":\"x\""));
 }
 
 #[test]
 fn a_model_checkpoint_has_what_pytorch_loads() {
     let folder = tempfile::tempdir().unwrap();
-    let mut options = CollectOptions::new(DatasetName::Digits, Architecture::Vgg11, folder.path());
-    (options.steps, options.grad_interval, options.batch_size, options.model_interval) = (Some(1), 1, 1437, 1);
+    let mut options = CollectOptions::new(DatasetName::Synthetic, Architecture::Vgg11, folder.path());
+    (options.steps, options.grad_interval, options.batch_size, options.model_interval) = (Some(1), 1, 6, 1);
+    let data = FewImages { shape: ImageShape { channels: 3, height: 32, width: 32 } };
     let mut epochs = Vec::new();
-    collect(&options, &mut |report| {
+    collect_on(&options, &data, &mut |report| {
         if let Report::Epoch(epoch) = report {
             epochs.push(epoch.clone());
         }
