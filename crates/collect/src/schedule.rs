@@ -89,7 +89,7 @@ impl Schedule {
 
     /// Whether an epoch ends with this step.
     pub(crate) fn ends_epoch(&self, step: u64) -> bool {
-        step % self.n_steps_per_epoch == 0
+        step.is_multiple_of(self.n_steps_per_epoch)
     }
 
     /// The rates of a step's update.

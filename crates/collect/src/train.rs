@@ -295,7 +295,7 @@ impl<'a> Run<'a> {
         if !loss.is_finite() {
             return Err(Error::Diverged { step, loss });
         }
-        let gradient_file = (step % self.options.grad_interval == 0).then(|| self.directory.gradient_file(step));
+        let gradient_file = step.is_multiple_of(self.options.grad_interval).then(|| self.directory.gradient_file(step));
         if let Some(path) = &gradient_file {
             let entries = self.parameters.iter().zip(&gradients).map(|(parameter, gradient)| {
                 Entry::of(parameter.name().to_owned(), parameter.shape(), gradient.clone(), self.options.device)
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
         let test = self.test()?;
         self.last_test = Some(test);
         let interval = self.options.model_interval;
-        let is_due = interval > 0 && epoch % interval == 0;
+        let is_due = interval > 0 && epoch.is_multiple_of(interval);
         let Progress { step, epoch_loss, n_correct, n_images, .. } = self.progress;
         let report = EpochReport {
             epoch,

@@ -17,7 +17,7 @@ pub struct Pass<'a> {
 #[derive(Debug)]
 enum PassPurpose {
     /// Normalisations use the batch's statistics. With a stream dropout drops.
-    Training { dropout: Option<Stream> },
+    Training { dropout: Option<Box<Stream>> },
     /// Normalisations use running statistics, and dropout keeps everything.
     Testing,
 }
@@ -30,7 +30,7 @@ impl<'a> Pass<'a> {
 
     /// Lets dropout drop values, by the seed and the step.
     pub(crate) fn with_dropout(mut self, seed: u64, step: u64) -> Self {
-        self.purpose = PassPurpose::Training { dropout: Some(Stream::new(seed, Purpose::Dropout, step, 0)) };
+        self.purpose = PassPurpose::Training { dropout: Some(Box::new(Stream::new(seed, Purpose::Dropout, step, 0))) };
         self
     }
 

@@ -95,11 +95,11 @@ mod tests {
         let mut adamw = AdamW::new(0.1);
         for (gradient, learning_rate, momentum, of_weights, of_others) in EXPECTED {
             parameters.step(&mut adamw, gradient, Rates { learning_rate, momentum });
-            parameters.values_are(of_weights, of_others);
+            parameters.values_are(of_weights as f32, of_others as f32);
         }
     }
 
-    const EXPECTED: [(f32, f64, f64, f32, f32); 3] = [
+    const EXPECTED: [(f32, f64, f64, f64, f64); 3] = [
         (1.0, 0.1, 0.9, 1.880_000_001, 1.900_000_001),
         (-0.5, 0.05, 0.95, 1.825_186_121_7, 1.854_586_121_7),
         (0.25, 0.02, 0.85, 1.813_932_114_2, 1.846_982_486_5),
