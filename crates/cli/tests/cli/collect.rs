@@ -95,5 +95,6 @@ fn a_run_leaves_a_log_and_a_curve() {
 fn a_damaged_state_is_bad_input() {
     let sandbox = Sandbox::new();
     sandbox.write("e/digits-convnet/0/state.safetensors", &gradient_like(1, 500));
+    sandbox.write("e/digits-convnet/0/.lock", b"");
     sandbox.fails(&[&RUN[..], &["--out", "e"]].concat(), 3, &["state.safetensors", "--restart"]);
 }
