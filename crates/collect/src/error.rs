@@ -62,14 +62,6 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file of a data set could not be written.
-    #[error("cannot write {}", path.display())]
-    WriteData {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
     /// No server gave a file of a data set.
     #[error("cannot download {file}:{}", attempts.iter().map(|attempt| format!("\n  {attempt}")).collect::<String>())]
     Download {
@@ -126,10 +118,10 @@ pub enum Error {
         /// The cause.
         source: lmgc_tensors::Error,
     },
-    /// A file could not be written.
+    /// A file or folder could not be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,

@@ -83,18 +83,16 @@ fn send_batches(
     sender: &SyncSender<HostBatch>,
 ) {
     let n_images = data.n_images(Split::Train);
-    let mut current = None;
+    let mut permutation = Vec::new();
     for step in first..=schedule.n_steps {
         let (epoch, batch) = schedule.place(step);
-        let permutation = match current.take() {
-            Some((of_epoch, permutation)) if of_epoch == epoch => permutation,
-            _ => Stream::new(order.seed, Purpose::Shuffle, epoch, 0).permutation(n_images),
-        };
+        if batch == 0 || step == first {
+            permutation = Stream::new(order.seed, Purpose::Shuffle, epoch, 0).permutation(n_images);
+        }
         let start = batch as usize * order.batch_size;
         let indices = &permutation[start..n_images.min(start.saturating_add(order.batch_size))];
         if sender.send(HostBatch::load(data, Split::Train, indices, epoch)).is_err() {
             return;
         }
-        current = Some((epoch, permutation));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -83,17 +84,13 @@ pub(crate) fn load(
             return Err(Error::OtherRun { path: run_of(path), setting, found, expected: expected.clone() });
         }
     }
-    let text = |key: &str| contents.metadata.get(key).ok_or_else(|| broken(format!("`{key}` is missing")));
-    fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-        text.parse().ok()
-    }
-    let unreadable = |key: &str| broken(format!("`{key}` is not a number"));
+    let facts = &contents.metadata;
     let progress = Progress {
-        step: number(text(STEP)?).ok_or_else(|| unreadable(STEP))?,
-        loss: number(text(LOSS)?).ok_or_else(|| unreadable(LOSS))?,
-        epoch_loss: number(text(EPOCH_LOSS)?).ok_or_else(|| unreadable(EPOCH_LOSS))?,
-        n_correct: number(text(N_CORRECT)?).ok_or_else(|| unreadable(N_CORRECT))?,
-        n_images: number(text(N_IMAGES)?).ok_or_else(|| unreadable(N_IMAGES))?,
+        step: fact(facts, STEP, path)?,
+        loss: fact(facts, LOSS, path)?,
+        epoch_loss: fact(facts, EPOCH_LOSS, path)?,
+        n_correct: fact(facts, N_CORRECT, path)?,
+        n_images: fact(facts, N_IMAGES, path)?,
     };
     let mut take = |name: &str, n_values: usize| {
         let values = contents.tensors.remove(name).ok_or_else(|| broken(format!("`{name}` is missing")))?;
@@ -109,7 +106,8 @@ pub(crate) fn load(
         Tensor::<1>::from_data(TensorData::new(values, [n_values]), &plain)
     };
     let mut state = Vec::new();
-    for kind in optimizer.state_names() {
+    let kinds: Vec<&str> = optimizer.state().into_iter().map(|(kind, _)| kind).collect();
+    for kind in kinds {
         let of_each = parameters
             .iter()
             .map(|parameter| take(&optimizer_entry(kind, parameter.name()), parameter.n_values()).map(upload));
@@ -126,6 +124,13 @@ pub(crate) fn load(
     parameters.set_values(|_| values.next().expect("one a parameter"));
     optimizer.restore(state, progress.step);
     Ok(progress)
+}
+
+/// A number among the facts of a state file.
+fn fact<T: FromStr>(facts: &BTreeMap<String, String>, key: &str, path: &Path) -> Result<T, Error> {
+    let broken = |problem: String| Error::BrokenState { path: path.to_owned(), problem };
+    let text = facts.get(key).ok_or_else(|| broken(format!("`{key}` is missing")))?;
+    text.parse().map_err(|_| broken(format!("`{key}` is not a number")))
 }
 
 /// The run's directory, which holds its state file.

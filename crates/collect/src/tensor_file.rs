@@ -12,8 +12,8 @@ use crate::{DeviceName, Error};
 
 /// A named tensor to write, `f32` unless said otherwise.
 pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) shape: Vec<u64>,
+    name: String,
+    shape: Vec<u64>,
     dtype: Dtype,
     bytes: Vec<u8>,
 }

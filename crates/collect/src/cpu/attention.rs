@@ -47,19 +47,10 @@ impl Shape {
         self.n_heads * self.head_len()
     }
 
-    /// Where a head's table holds the bias of pixel `i` as seen from pixel `j`.
-    fn place(&self, i: usize, j: usize) -> usize {
-        let [height, width] = self.size;
-        let down = i / width + height - 1 - j / width;
-        let right = i % width + width - 1 - j % width;
-        down * (2 * width - 1) + right
-    }
-
     /// The table as one bias for each `i` and `j`: `[heads, pixels, pixels]`.
     fn biases(&self, table: &Array) -> Vec<f32> {
-        let n = self.n_pixels();
         let heads = table.values().chunks_exact(table.values().len() / self.n_heads);
-        heads.flat_map(|table| (0..n * n).map(|index| table[self.place(index / n, index % n)])).collect()
+        heads.flat_map(|table| relative_places(self.size).map(|place| table[place])).collect()
     }
 
     fn head<'a>(&self, values: &'a [f32]) -> Matrix<'a> {
@@ -85,6 +76,18 @@ impl Shape {
         multiply(self.square_mut(weights), Old::AddedTo, scale, keys, self.head(queries));
         vectorized(|| softmax_of_columns(weights, self.n_pixels()));
     }
+}
+
+/// Where a head's table holds the bias of pixel `i` as seen from pixel `j`, for every `i` and, within it, every `j` of an image
+/// of `[height, width]`.
+pub(crate) fn relative_places([height, width]: [usize; 2]) -> impl Iterator<Item = usize> {
+    let n_pixels = height * width;
+    (0..n_pixels * n_pixels).map(move |index| {
+        let (i, j) = (index / n_pixels, index % n_pixels);
+        let down = i / width + height - 1 - j / width;
+        let right = i % width + width - 1 - j % width;
+        down * (2 * width - 1) + right
+    })
 }
 
 /// Replaces a matrix by the softmax of each of its columns.
@@ -185,8 +188,8 @@ impl Operation<4> for Attention {
         for gradient in &bias_gradients {
             for (head, gradient) in gradient.chunks_exact(n_squares).enumerate() {
                 let to_table = &mut to_table[head * n_places..][..n_places];
-                for (index, &g) in gradient.iter().enumerate() {
-                    to_table[shape.place(index / shape.n_pixels(), index % shape.n_pixels())] += f64::from(g);
+                for (place, &g) in relative_places(shape.size).zip(gradient) {
+                    to_table[place] += f64::from(g);
                 }
             }
         }
@@ -206,13 +209,14 @@ mod tests {
 
     #[test]
     fn every_distance_of_two_pixels_has_a_place_of_its_own() {
-        let shape = Shape { batch: 1, n_heads: 1, width: 1, size: [3, 4] };
+        let places: Vec<usize> = relative_places([3, 4]).collect();
+        let place = |i: usize, j: usize| places[i * 12 + j];
         let distance = |i: usize, j: usize| [i / 4 + 3 - j / 4, i % 4 + 4 - j % 4];
         for (i, j) in (0..12).flat_map(|i| (0..12).map(move |j| (i, j))) {
             for (k, l) in (0..12).flat_map(|k| (0..12).map(move |l| (k, l))) {
-                assert_eq!(shape.place(i, j) == shape.place(k, l), distance(i, j) == distance(k, l));
+                assert_eq!(place(i, j) == place(k, l), distance(i, j) == distance(k, l));
             }
-            assert!(shape.place(i, j) < 5 * 7);
+            assert!(place(i, j) < 5 * 7);
         }
     }
 

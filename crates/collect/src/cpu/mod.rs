@@ -28,7 +28,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
 pub(crate) use activation::{AddRelu, Gelu, ScaledResidual};
-pub(crate) use attention::Attention;
+pub(crate) use attention::{Attention, relative_places};
 pub(crate) use convolution::Convolution;
 pub(crate) use normalization::{BatchNorm, ChannelLayerNorm, ChannelNorm};
 pub(crate) use pooling::{AveragePool, MaxPool};

@@ -40,22 +40,14 @@ impl Operation<3> for ChannelNorm {
     fn backward(&self, pass: Backpass<'_, 3>) -> [Option<Array>; 3] {
         let [x, scale, _] = pass.inputs;
         let [batch, n_channels, height, width] = x.dims();
-        let n_pixels = height * width;
         let (means, inverses) = pass.saved.split_at(batch * n_channels);
-        let mut result = vec![0.0f32; x.values().len()];
-        let mut sums = vec![[0.0f32; 2]; batch * n_channels];
-        let rows = result.par_chunks_mut(n_pixels).zip(&mut sums).enumerate();
-        rows.for_each(|(index, (result, sums))| {
-            let range = index * n_pixels..(index + 1) * n_pixels;
-            let (x, output) = (&x.values()[range.clone()], &pass.output.values()[range.clone()]);
-            let gradient = &pass.gradient.values()[range];
-            let line = Line { mean: means[index], inverse: inverses[index], scale: scale.values()[index % n_channels] };
-            vectorized(|| {
-                masked(gradient, output, self.relu, result);
-                *sums = line.gradient_sums(x, result);
-                let averages = sums.map(|sum| sum / n_pixels as f32);
-                line.input_gradient(x, averages, result);
-            });
+        let line = |index: usize| {
+            let scale = scale.values()[index % n_channels];
+            Line { mean: means[index], inverse: inverses[index], scale }
+        };
+        let (result, sums) = through_rows(&pass, self.relu, line, |line, x, sums, result| {
+            let averages = sums.map(|sum| sum / (height * width) as f32);
+            vectorized(|| line.input_gradient(x, averages, result));
         });
         gradients(result, x, &sums, n_channels)
     }
@@ -114,18 +106,8 @@ impl Operation<3> for BatchNorm {
         let [x, scale, _] = pass.inputs;
         let [batch, n_channels, height, width] = x.dims();
         let n_pixels = height * width;
-        let mut result = vec![0.0f32; x.values().len()];
-        let mut sums = vec![[0.0f32; 2]; batch * n_channels];
-        let rows = result.par_chunks_mut(n_pixels).zip(&mut sums).enumerate();
-        rows.for_each(|(index, (result, sums))| {
-            let range = index * n_pixels..(index + 1) * n_pixels;
-            let (x, output) = (&x.values()[range.clone()], &pass.output.values()[range.clone()]);
-            let line = self.line(pass.saved, scale, index % n_channels);
-            vectorized(|| {
-                masked(&pass.gradient.values()[range], output, self.relu, result);
-                *sums = line.gradient_sums(x, result);
-            });
-        });
+        let line = |index: usize| self.line(pass.saved, scale, index % n_channels);
+        let (mut result, sums) = through_rows(&pass, self.relu, line, |_, _, _, _| ());
         let averages = sums_over_batch(&sums, n_channels).map(|sums| {
             let averages = sums.into_iter().map(|sum| sum / (batch * n_pixels) as f32);
             averages.collect::<Vec<f32>>()
@@ -138,6 +120,33 @@ impl Operation<3> for BatchNorm {
         });
         gradients(result, x, &sums, n_channels)
     }
+}
+
+/// The output's gradient of each channel of each image as it passes the cut below 0, and its sums
+/// ([`Line::gradient_sums`]); `then` may go on with a channel while it is at hand: its line, input, sums and gradient.
+fn through_rows(
+    pass: &Backpass<'_, 3>,
+    relu: bool,
+    line: impl Fn(usize) -> Line + Sync,
+    then: impl Fn(Line, &[f32], [f32; 2], &mut [f32]) + Sync,
+) -> (Vec<f32>, Vec<[f32; 2]>) {
+    let x = pass.inputs[0];
+    let [batch, n_channels, height, width] = x.dims();
+    let n_pixels = height * width;
+    let mut result = vec![0.0f32; x.values().len()];
+    let mut sums = vec![[0.0f32; 2]; batch * n_channels];
+    let rows = result.par_chunks_mut(n_pixels).zip(&mut sums).enumerate();
+    rows.for_each(|(index, (result, sums))| {
+        let range = index * n_pixels..(index + 1) * n_pixels;
+        let (x, output) = (&x.values()[range.clone()], &pass.output.values()[range.clone()]);
+        let line = line(index);
+        vectorized(|| {
+            masked(&pass.gradient.values()[range], output, relu, result);
+            *sums = line.gradient_sums(x, result);
+        });
+        then(line, x, *sums, result);
+    });
+    (result, sums)
 }
 
 /// How one channel (of one image) is normalised.
@@ -180,7 +189,7 @@ impl Line {
 
 /// The gradient where the output is above 0, else 0; with `relu` off the gradient as it is.
 #[inline(always)]
-pub(super) fn masked(gradient: &[f32], output: &[f32], relu: bool, result: &mut [f32]) {
+fn masked(gradient: &[f32], output: &[f32], relu: bool, result: &mut [f32]) {
     if relu {
         for ((result, &gradient), &output) in result.iter_mut().zip(gradient).zip(output) {
             *result = if output > 0.0 { gradient } else { 0.0 };

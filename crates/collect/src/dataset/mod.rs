@@ -97,7 +97,7 @@ impl DatasetName {
     /// # Errors
     /// [`Error::InvalidOption`] for a number of classes it does not have, [`Error::DataRequired`] without a folder,
     /// [`Error::DataMissing`], [`Error::BadData`] and [`Error::ReadData`] for what is wrong in it, [`Error::Download`] and
-    /// [`Error::WriteData`] where fetching fails.
+    /// [`Error::Write`] where fetching fails.
     pub fn open(self, options: &DatasetOptions, progress: &dyn DataProgress) -> Result<Box<dyn Dataset>, Error> {
         let sources = match self {
             Self::Digits | Self::Synthetic => Vec::new(),
@@ -161,7 +161,7 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 /// Why a file or folder could not be written.
 fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    |source| Error::WriteData { path: path.to_owned(), source }
+    |source| Error::Write { path: path.to_owned(), source }
 }
 
 /// A file or folder that is not what it should be.

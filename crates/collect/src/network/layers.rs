@@ -6,7 +6,7 @@ use super::parameters::{BatchStatistics, Initial, ParameterId, ParameterSet, Sta
 use crate::cpu;
 
 /// What normalisations add to a variance before they take its root: PyTorch's default.
-const EPSILON: f32 = 1e-5;
+pub(super) const EPSILON: f32 = 1e-5;
 
 /// How the weights of convolutions and linear layers begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,8 +147,7 @@ impl Norm {
             let running = pass.running_statistics(id);
             let scale = scale / running.variance.clone().add_scalar(EPSILON).sqrt();
             let shift = shift - running.mean.clone() * scale.clone();
-            let wide = |x: Tensor<1>| x.unsqueeze_dims::<4>(&[0, 2, 3]);
-            return cut(x * wide(scale) + wide(shift), then);
+            return cut(x * of_channels(scale) + of_channels(shift), then);
         }
         if pass.uses_ours() {
             let inputs = [x.clone().into_dispatch(), scale.into_dispatch(), shift.into_dispatch()];
@@ -185,6 +184,11 @@ fn unbiased(variance: Tensor<1>, x: &Tensor<4>) -> Tensor<1> {
     let [batch, _, height, width] = x.dims();
     let n = (batch * height * width) as f64;
     variance.mul_scalar(n / (n - 1.0).max(1.0))
+}
+
+/// A value a channel, to be combined with `[batch, channels, height, width]`.
+pub(super) fn of_channels(x: Tensor<1>) -> Tensor<4> {
+    x.unsqueeze_dims(&[0, 2, 3])
 }
 
 fn cut(x: Tensor<4>, then: Then) -> Tensor<4> {

@@ -1,6 +1,6 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::layers::{Conv2d, ConvShape, Linear, WeightInit, average_pool_all, gelu};
+use super::layers::{Conv2d, ConvShape, EPSILON, Linear, WeightInit, average_pool_all, gelu, of_channels};
 use super::parameters::{Initial, ParameterId};
 use super::{Network, ParameterSet, Pass};
 use crate::cpu;
@@ -19,8 +19,6 @@ const FEED_FORWARD: usize = 4;
 const HEAD_DROPOUT: f32 = 0.3;
 /// Deviation of initial positions.
 const POSITION_DEVIATION: f32 = 0.02;
-/// PyTorch's default for layer normalisation.
-const EPSILON: f32 = 1e-5;
 const INIT: WeightInit = WeightInit::KaimingNormal;
 
 /// LM-GC's ViT: the vision transformer for CIFAR-10 that <https://juliusruseckas.github.io/ml/cifar10-vit.html> describes.
@@ -149,8 +147,7 @@ impl LayerNorm {
         }
         let centred = x.clone() - x.mean_dim(1);
         let deviation = (centred.clone() * centred.clone()).mean_dim(1).add_scalar(EPSILON).sqrt();
-        let wide = |x: Tensor<1>| x.unsqueeze_dims::<4>(&[0, 2, 3]);
-        centred / deviation * wide(scale) + wide(shift)
+        centred / deviation * of_channels(scale) + of_channels(shift)
     }
 }
 
@@ -184,8 +181,7 @@ impl SelfAttention {
         let positions = pass.get(self.positions).tensor::<2>();
         let scale = ((N_CHANNELS / N_HEADS) as f32).sqrt().recip();
         let gathered = if pass.uses_ours() {
-            let inputs = [keys, queries, values].map(Tensor::into_dispatch);
-            let [keys, queries, values] = inputs;
+            let [keys, queries, values] = [keys, queries, values].map(Tensor::into_dispatch);
             cpu::compute(cpu::Attention { scale }, [keys, queries, values, positions.into_dispatch()])
         } else {
             attention_of_burn(scale, [keys, queries, values], positions)
@@ -200,13 +196,7 @@ fn attention_of_burn(scale: f32, inputs: [Tensor<4>; 3], positions: Tensor<2>) -
     let n_pixels = height * width;
     let heads = |x: Tensor<4>| x.reshape([batch, N_HEADS, n_channels / N_HEADS, n_pixels]);
     let [keys, queries, values] = inputs.map(heads);
-    let place = |index: usize| {
-        let (i, j) = (index / n_pixels, index % n_pixels);
-        let down = i / width + height - 1 - j / width;
-        let right = i % width + width - 1 - j % width;
-        (down * (2 * width - 1) + right) as i32
-    };
-    let places: Vec<i32> = (0..n_pixels * n_pixels).map(place).collect();
+    let places: Vec<i32> = cpu::relative_places([height, width]).map(|place| place as i32).collect();
     let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n_pixels * n_pixels]), &positions.device());
     let biases = positions.select(1, places).reshape([1, N_HEADS, n_pixels, n_pixels]);
     let weights = activation::softmax(keys.transpose().matmul(queries).mul_scalar(scale) + biases, 2);

@@ -71,10 +71,6 @@ impl Optimizer for AdamW {
         vec![("mean", &self.means), ("square", &self.squares)]
     }
 
-    fn state_names(&self) -> &'static [&'static str] {
-        &["mean", "square"]
-    }
-
     fn restore(&mut self, state: Vec<Vec<Tensor<1>>>, n_steps: u64) {
         let mut state = state.into_iter();
         (self.means, self.squares) = (state.next().unwrap_or_default(), state.next().unwrap_or_default());

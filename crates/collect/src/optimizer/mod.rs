@@ -34,9 +34,6 @@ pub trait Optimizer: Send {
     /// What it remembers: kinds of state by name, each one tensor a parameter, or none before the first step.
     fn state(&self) -> Vec<(&'static str, &[Tensor<1>])>;
 
-    /// The names of [`state`](Self::state), in order.
-    fn state_names(&self) -> &'static [&'static str];
-
     /// Takes back the tensors of [`state`](Self::state), in its order, after so many steps.
     fn restore(&mut self, state: Vec<Vec<Tensor<1>>>, n_steps: u64);
 }

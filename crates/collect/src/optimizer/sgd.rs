@@ -52,10 +52,6 @@ impl Optimizer for Sgd {
         vec![("velocity", &self.velocities)]
     }
 
-    fn state_names(&self) -> &'static [&'static str] {
-        &["velocity"]
-    }
-
     fn restore(&mut self, mut state: Vec<Vec<Tensor<1>>>, _n_steps: u64) {
         self.velocities = state.pop().unwrap_or_default();
     }
