@@ -22,8 +22,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("codec", &["tensors", "serialize", "tokens", "kernels", "model", "coder", "container"]),
     ("collect", &["tensors"]),
     ("report", &[]),
+    ("sweep", &["codec", "tensors", "tokens", "serialize"]),
     // The last four lend their option types only.
-    ("cli", &["codec", "collect", "report", "model", "tensors", "tokens", "serialize"]),
+    ("cli", &["codec", "collect", "sweep", "report", "model", "tensors", "tokens", "serialize"]),
     ("testkit", &[]),
     ("xtask", &["model"]),
 ];

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::preprocess::Preprocess;
 use crate::random::{below, generator};
+pub use crate::source::{Source, TensorInfo, files_in};
 use crate::stream::{TokenStream, detokenize_bytes, tokenize_bytes};
-use crate::{Error, Result, Tokenizer};
+use crate::{Error, Result, Tokenizer, as_text};
 
 /// Metadata key that tells a token dataset from other safetensors files. The value is the version, [`VERSION`].
 pub const MARKER_KEY: &str = "lmgc.tokens";
@@ -25,29 +26,6 @@ pub const VERSION: &str = "1";
 const SETTINGS_KEY: &str = "lmgc.settings";
 /// Name of the tensor of token ids.
 pub const IDS_TENSOR: &str = "ids";
-
-/// What is to be tokenised: one gradient file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// Name, such as the file's.
-    pub name: String,
-    /// All tensors' bytes, little-endian, one after the other in parameter order.
-    pub bytes: Vec<u8>,
-    /// The tensors, in parameter order. Empty for data of no known structure.
-    pub tensors: Vec<TensorInfo>,
-}
-
-/// A tensor of a source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TensorInfo {
-    /// Name.
-    pub name: String,
-    /// Element type.
-    #[serde(with = "as_text")]
-    pub dtype: Dtype,
-    /// Number of elements along each dimension, the slowest first.
-    pub shape: Vec<u64>,
-}
 
 /// How to make a dataset, beside the tokenizer and the text format.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -354,13 +332,7 @@ fn table_blake3(tok: &Tokenizer) -> String {
 
 /// Bytes of all tensors; `None` when that overflows.
 fn total_len_bytes(tensors: &[TensorInfo]) -> Option<u64> {
-    let len_bytes = |tensor: &TensorInfo| {
-        if tensor.shape.contains(&0) {
-            return Some(0);
-        }
-        tensor.shape.iter().try_fold(tensor.dtype.size_bytes(), |len, &dim| len.checked_mul(dim))
-    };
-    tensors.iter().map(len_bytes).try_fold(0_u64, |sum, len| sum.checked_add(len?))
+    tensors.iter().map(TensorInfo::len_bytes).try_fold(0_u64, |sum, len| sum.checked_add(len?))
 }
 
 fn f32_values(source: &Source) -> Result<Vec<f32>> {
@@ -380,23 +352,4 @@ fn split_front<'a, T>(slice: &mut &'a [T], n: u64) -> Option<&'a [T]> {
     let (front, rest) = slice.split_at_checked(usize::try_from(n).ok()?)?;
     *slice = rest;
     Some(front)
-}
-
-/// Values as the text that names them.
-mod as_text {
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<T, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
 }

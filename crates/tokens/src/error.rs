@@ -14,6 +14,18 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A file became shorter while it was read.
+    #[error("{} changed while it was read: try again once nothing writes to it", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A directory without files.
+    #[error("{} holds no files: give gradient files, or a directory of them", directory.display())]
+    NoSources {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A vocabulary or tokenizer file contradicts itself or lacks something.
     #[error("the tokenizer is not usable: {0}")]
     Vocabulary(String),

@@ -9,10 +9,12 @@
 //! Terms: a *piece* is the bytes that an id stands for; a *chunk* is up to [`CHUNK_BYTES`](lmgc_serialize::CHUNK_BYTES)
 //! bytes of data, serialised and tokenised by itself.
 
+mod as_text;
 pub mod dataset;
 mod error;
 pub mod preprocess;
 mod random;
+mod source;
 pub mod stream;
 mod tokenizer;
 

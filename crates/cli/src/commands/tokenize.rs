@@ -1,15 +1,14 @@
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use lmgc_codec::files::write_atomically;
 use lmgc_model::store;
 use lmgc_serialize::Serializer;
 use lmgc_tensors::gguf::GgufFile;
-use lmgc_tensors::{FileFormat, find_spans};
 use lmgc_tokens::Tokenizer;
-use lmgc_tokens::dataset::{Options, Source, TensorInfo, TokenDataset, draw_sources};
+use lmgc_tokens::dataset::{Options, Source, TokenDataset, draw_sources, files_in};
 use serde_json::json;
 
 use crate::args::{Common, Detokenize, Tokenize};
@@ -35,50 +34,15 @@ fn load_tokenizer(model: &str) -> anyhow::Result<Tokenizer> {
 fn list_files(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for input in inputs {
-        if !input.is_dir() {
-            files.push(input.clone());
-            continue;
-        }
-        let read = || format!("cannot read directory {}", input.display());
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(input).with_context(read)? {
-            let path = entry.with_context(read)?.path();
-            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if path.is_file() && !hidden {
-                found.push(path);
-            }
-        }
-        if found.is_empty() {
-            bail!("{} holds no files: give gradient files, or a directory of them", input.display());
-        }
-        found.sort();
-        files.extend(found);
+        if input.is_dir() { files.extend(files_in(input)?) } else { files.push(input.clone()) }
     }
     Ok(files)
 }
 
-/// A file's tensors, flattened and concatenated in parameter order.
 fn read_source(path: &Path, common: &Common) -> anyhow::Result<Source> {
-    let mut file = BufReader::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?);
-    let layout = find_spans(&mut file)?;
-    if let (Some(note), false) = (&layout.note, common.quiet) {
+    let (source, note) = Source::read(path)?;
+    if let (Some(note), false) = (note, common.quiet) {
         eprintln!("lmgc: {}: note: {note}", path.display());
-    }
-    let mut source = Source {
-        name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        bytes: Vec::new(),
-        tensors: Vec::new(),
-    };
-    for index in layout.parameter_order() {
-        let Some(span) = layout.spans.get(index) else { continue };
-        file.seek(SeekFrom::Start(span.offset))?;
-        let n_read = file.by_ref().take(span.len).read_to_end(&mut source.bytes)?;
-        if n_read as u64 != span.len {
-            bail!("{} changed while it was read: try again once nothing writes to it", path.display());
-        }
-        if layout.format != FileFormat::Raw {
-            source.tensors.push(TensorInfo { name: span.name.clone(), dtype: span.dtype, shape: span.shape.clone() });
-        }
     }
     Ok(source)
 }

@@ -12,6 +12,7 @@ use lmgc_tokens::dataset;
 use lmgc_tokens::stream::{detokenize_bytes, tokenize_bytes};
 
 use super::blend::BlendPlan;
+use super::code_length::{CodeLength, Meter, TextFields, cut_names};
 use super::grammar::Grammar;
 use super::lane::Legal;
 use super::payload::{Payload, Source};
@@ -54,6 +55,7 @@ pub struct LmCodec {
     grammar: Option<Grammar>,
     full_output: OnceLock<OutputLayer>,
     memory_bytes: u64,
+    meter: Option<Meter>,
 }
 
 impl LmCodec {
@@ -83,7 +85,16 @@ impl LmCodec {
             _ => None,
         };
         let memory_bytes = DEFAULT_MEMORY_BYTES;
-        Ok(Self { language_model, settings, kernels, legal_ids, grammar, full_output: OnceLock::new(), memory_bytes })
+        Ok(Self {
+            language_model,
+            settings,
+            kernels,
+            legal_ids,
+            grammar,
+            full_output: OnceLock::new(),
+            memory_bytes,
+            meter: None,
+        })
     }
 
     /// The same codec with another budget for keys and values, which decides how many windows are worked on side by side
@@ -91,6 +102,13 @@ impl LmCodec {
     #[must_use]
     pub fn with_memory(self, memory_bytes: u64) -> Self {
         Self { memory_bytes, ..self }
+    }
+
+    /// The same codec, and a meter of what it encodes from now on.
+    #[must_use]
+    pub fn metered(self) -> (Self, Meter) {
+        let meter = Meter::default();
+        (Self { meter: Some(meter.clone()), ..self }, meter)
     }
 
     /// The model.
@@ -123,7 +141,7 @@ impl LmCodec {
         }
         let settings = self.settings.with_text(made_with.format, made_with.bytes_per_group);
         let codec = Self::new(self.language_model.clone(), settings, self.kernels)?;
-        Ok(Some(codec.with_memory(self.memory_bytes)))
+        Ok(Some(Self { meter: self.meter.clone(), ..codec.with_memory(self.memory_bytes) }))
     }
 
     /// Roughly how long `n_bytes` like those of `sample` will take, measured on the spot.
@@ -267,18 +285,34 @@ impl LmCodec {
         )))
     }
 
-    fn encode_symbols(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
+    /// What a block costs by the model's probabilities, and which part of the values takes how much: as [`BlockCodec::encode`], but
+    /// nothing is written that could be decoded.
+    ///
+    /// # Errors
+    /// Those of encoding.
+    pub fn code_length(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<CodeLength, Error> {
+        Ok(self.encode_measured(input, progress)?.1)
+    }
+
+    fn encode_symbols(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<(Encoded, CodeLength), Error> {
         let BlockInput { bytes, place, .. } = input;
+        let mut length = CodeLength::default();
         let Some((cut, table, ranks)) = self.symbol_table(place.dtype, bytes) else {
             progress.advance(bytes.len() as u64);
-            return Ok(Encoded::plain(CodecId::Raw, bytes.to_vec()));
+            length.add_bytes("other bits", bytes.len());
+            return Ok((Encoded::plain(CodecId::Raw, bytes.to_vec()), length));
         };
         let (rest, side) = (cut.encode_rest(bytes), ranks.map(|ranks| ranks.to_bytes()).unwrap_or_default());
         let ids = table.tokens_of(&cut.heads(bytes));
         let output = Output::Own(self.symbols_output(&table)?);
         let windows = Windows::plan(ids.len(), self.window_shape(table.value_tokens()));
         let share = Share::new(progress, bytes.len(), ids.len());
-        let lanes = self.coder(&output).encode(&ids, windows, &self.symbols_legal(&table, place), &share)?;
+        let (lanes, costs) = self.coder(&output).encode(&ids, windows, &self.symbols_legal(&table, place), &share)?;
+        let (heads_name, rest_name) = cut_names(cut);
+        length.n_tokens = ids.len() as u64;
+        length.add_bytes("side information", side.len());
+        length.add(heads_name, costs.iter().copied().map(f64::from).sum());
+        length.add_bytes(rest_name, rest.len());
         let payload = Payload {
             source: Source::Symbols,
             rest: Some(&rest),
@@ -289,7 +323,75 @@ impl LmCodec {
             places: Vec::new(),
             lanes: lanes.iter().map(Vec::as_slice).collect(),
         };
-        Ok(encoded(&payload, windows))
+        Ok((encoded(&payload, windows), length))
+    }
+
+    fn encode_measured(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<(Encoded, CodeLength), Error> {
+        let as_ids = input.is_token_ids && input.bytes.len().is_multiple_of(4);
+        let serializer = match self.settings.serializer() {
+            Some(serializer) => serializer,
+            // Token ids need no serialiser.
+            None if as_ids => Serializer::new(lmgc_serialize::Format::HexNone, self.settings.bytes_per_group),
+            None => return self.encode_symbols(input, progress),
+        };
+        let mut text_bytes = Cow::Borrowed(input.bytes);
+        let (mut rest, mut side) = (None, Vec::new());
+        let (source, ids) = if as_ids {
+            let ids = input.bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            (Source::TokenIds, ids)
+        } else {
+            if let Some(cut) = self.text_cut(input.place.dtype) {
+                text_bytes = Cow::Owned(head_bytes(cut, &cut.heads(input.bytes)));
+                rest = Some(cut.encode_rest(input.bytes));
+            }
+            let stream = tokenize_bytes(self.language_model.tokenizer(), &serializer, &text_bytes)?;
+            side = stream.side;
+            (Source::Bytes, stream.ids)
+        };
+        let (output, extra_ids) = self.output_for(&ids)?;
+        let windows = Windows::plan(ids.len(), self.window_shape(1));
+        let share = Share::new(progress, input.bytes.len(), ids.len());
+        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(text_bytes.len()));
+        let places = match &texts {
+            Some(texts) if source == Source::Bytes && extra_ids.is_empty() && side.is_empty() => {
+                let symbols = ids.iter().map(|id| self.legal_ids.binary_search(id).map_or(u32::MAX, |at| at as u32));
+                texts.places(symbols)
+            }
+            _ => None,
+        };
+        let (source, legal) = match (&texts, &places) {
+            (Some(texts), Some(places)) => (Source::BytesByGrammar, Legal::At(*texts, places)),
+            _ => (source, Legal::All),
+        };
+        let (lanes, costs) = self.coder(&output).encode(&ids, windows, &legal, &share)?;
+        let mut length = CodeLength { n_tokens: ids.len() as u64, ..CodeLength::default() };
+        length.add_bytes("side information", side.len());
+        if as_ids {
+            length.add("text", costs.iter().copied().map(f64::from).sum());
+        } else {
+            self.text_fields(input.place.dtype, serializer, text_bytes.len()).add_to(&mut length, &ids, &costs);
+        }
+        length.add_bytes("other bits", rest.as_ref().map_or(0, Vec::len));
+        let places = places.iter().flat_map(|places| windows.lane_starts().map(|start| places[start])).collect();
+        let payload = Payload {
+            source,
+            rest: rest.as_deref(),
+            n_tokens: ids.len(),
+            n_legal: self.legal_ids.len(),
+            side: &side,
+            extra_ids,
+            places,
+            lanes: lanes.iter().map(Vec::as_slice).collect(),
+        };
+        Ok((encoded(&payload, windows), length))
+    }
+
+    /// Which characters of a block's text stand for which bytes of its values.
+    fn text_fields(&self, dtype: Dtype, serializer: Serializer, n_bytes: usize) -> TextFields<'_> {
+        let n_value_bytes = dtype.size_bytes() as usize;
+        let value_bytes = self.text_cut(dtype).map_or(n_value_bytes, |cut| cut.head_bits as usize / 8);
+        let first_byte = n_value_bytes.saturating_sub(value_bytes);
+        TextFields { tokenizer: self.language_model.tokenizer(), serializer, n_bytes, value_bytes, first_byte }
     }
 
     fn decode_symbols(
@@ -428,55 +530,11 @@ impl Output<'_> {
 
 impl BlockCodec for LmCodec {
     fn encode(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<Encoded, Error> {
-        let as_ids = input.is_token_ids && input.bytes.len().is_multiple_of(4);
-        let serializer = match self.settings.serializer() {
-            Some(serializer) => serializer,
-            // Token ids need no serialiser.
-            None if as_ids => Serializer::new(lmgc_serialize::Format::HexNone, self.settings.bytes_per_group),
-            None => return self.encode_symbols(input, progress),
-        };
-        let mut text_bytes = Cow::Borrowed(input.bytes);
-        let (mut rest, mut side) = (None, Vec::new());
-        let (source, ids) = if as_ids {
-            let ids = input.bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            (Source::TokenIds, ids)
-        } else {
-            if let Some(cut) = self.text_cut(input.place.dtype) {
-                text_bytes = Cow::Owned(head_bytes(cut, &cut.heads(input.bytes)));
-                rest = Some(cut.encode_rest(input.bytes));
-            }
-            let stream = tokenize_bytes(self.language_model.tokenizer(), &serializer, &text_bytes)?;
-            side = stream.side;
-            (Source::Bytes, stream.ids)
-        };
-        let (output, extra_ids) = self.output_for(&ids)?;
-        let windows = Windows::plan(ids.len(), self.window_shape(1));
-        let share = Share::new(progress, input.bytes.len(), ids.len());
-        let texts = self.grammar.as_ref().map(|grammar| grammar.of_bytes(text_bytes.len()));
-        let places = match &texts {
-            Some(texts) if source == Source::Bytes && extra_ids.is_empty() && side.is_empty() => {
-                let symbols = ids.iter().map(|id| self.legal_ids.binary_search(id).map_or(u32::MAX, |at| at as u32));
-                texts.places(symbols)
-            }
-            _ => None,
-        };
-        let (source, legal) = match (&texts, &places) {
-            (Some(texts), Some(places)) => (Source::BytesByGrammar, Legal::At(*texts, places)),
-            _ => (source, Legal::All),
-        };
-        let lanes = self.coder(&output).encode(&ids, windows, &legal, &share)?;
-        let places = places.iter().flat_map(|places| windows.lane_starts().map(|start| places[start])).collect();
-        let payload = Payload {
-            source,
-            rest: rest.as_deref(),
-            n_tokens: ids.len(),
-            n_legal: self.legal_ids.len(),
-            side: &side,
-            extra_ids,
-            places,
-            lanes: lanes.iter().map(Vec::as_slice).collect(),
-        };
-        Ok(encoded(&payload, windows))
+        let (encoded, length) = self.encode_measured(input, progress)?;
+        if let Some(meter) = &self.meter {
+            meter.add(&length);
+        }
+        Ok(encoded)
     }
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {

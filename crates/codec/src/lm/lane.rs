@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use lmgc_coder::{BinaryDecoder, BinaryEncoder, Decoder, Encoder, FrequencyTable, Interval, interval_from_weights};
+use lmgc_coder::{
+    BINARY_PRECISION_BITS, BinaryDecoder, BinaryEncoder, Decoder, Encoder, FrequencyTable, Interval, PRECISION_BITS,
+    interval_from_weights,
+};
 use lmgc_model::{Kernels, OutputLayer};
 
 use super::blend::{Blend, BlendPlan};
@@ -79,14 +82,23 @@ impl LaneEncoder {
         }
     }
 
-    pub(super) fn push(&mut self, row: Row) {
+    /// Gives back what it costs by its probability, in bits.
+    pub(super) fn push(&mut self, row: Row) -> f64 {
         match (self, row) {
-            (Self::Plain(encoder), Row::Interval(interval)) => encoder.encode(interval),
+            (Self::Plain(encoder), Row::Interval(interval)) => {
+                encoder.encode(interval);
+                f64::from(PRECISION_BITS) - f64::from(interval.frequency()).log2()
+            }
             (Self::Blended(encoder, blend), Row::Weights(weights, symbol)) => {
+                // The decisions' probabilities multiplied: a symbol has too few bits for it to vanish.
+                let mut likelihood = 1.0;
                 blend.code(&weights, symbol, |bit, probability| {
                     encoder.encode(bit, probability);
+                    let one = f64::from(probability) / f64::from(1u32 << BINARY_PRECISION_BITS);
+                    likelihood *= if bit { one } else { 1.0 - one };
                     bit
                 });
+                -f64::log2(likelihood)
             }
             _ => unreachable!("a lane's rows are of its kind"),
         }

@@ -5,6 +5,7 @@
 //! tokens before it in its window. Windows are dealt to lanes, contiguous runs each; a lane is one range-coder stream.
 
 mod blend;
+mod code_length;
 mod codec;
 mod format;
 mod grammar;
@@ -17,6 +18,7 @@ mod symbols;
 mod values;
 mod windows;
 
+pub use code_length::{CodeLength, Meter};
 pub use codec::{DEFAULT_MEMORY_BYTES, Estimate, LmCodec};
 pub use format::LmFormat;
 pub use language_model::LanguageModel;

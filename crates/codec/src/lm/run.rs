@@ -40,7 +40,7 @@ impl<'a> Coder<'a> {
         [self.start_token].into_iter().chain(context.iter().copied()).collect()
     }
 
-    /// Codes tokens, all of which the output layer has; one stream a lane.
+    /// Codes tokens, all of which the output layer has; one stream a lane, and what each token costs by its probability, in bits.
     ///
     /// The lanes are dealt to the threads, contiguous runs each: threads then meet once a block instead of in every layer.
     pub(super) fn encode(
@@ -49,7 +49,7 @@ impl<'a> Coder<'a> {
         windows: Windows,
         legal: &Legal<'_>,
         progress: &Share<'_>,
-    ) -> Result<Vec<Vec<u8>>, Error> {
+    ) -> Result<(Vec<Vec<u8>>, Vec<f32>), Error> {
         let n_lanes = windows.n_lanes();
         let n_groups = rayon::current_num_threads().min(n_lanes).min(self.n_windows_at_once(windows));
         let groups = (0..n_groups).into_par_iter().with_max_len(1).map(|group| {
@@ -63,7 +63,10 @@ impl<'a> Coder<'a> {
                 })
                 .collect()
         });
-        Ok(groups.collect::<Result<Vec<Vec<_>>, Error>>()?.into_iter().flatten().collect())
+        let lanes: Vec<(Vec<u8>, Vec<f32>)> =
+            groups.collect::<Result<Vec<Vec<_>>, Error>>()?.into_iter().flatten().collect();
+        let (streams, costs): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
+        Ok((streams, costs.concat()))
     }
 
     fn encode_lane(
@@ -73,8 +76,9 @@ impl<'a> Coder<'a> {
         windows: Windows,
         legal: &Legal<'_>,
         progress: &Share<'_>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<(Vec<u8>, Vec<f32>), Error> {
         let mut encoder = LaneEncoder::new(legal);
+        let mut costs = Vec::with_capacity(tokens.len());
         let vocab_size = self.model.config().vocab_size;
         for start in (0..tokens.len()).step_by(windows.shape.coded) {
             let window = &tokens[start..(start + windows.shape.coded).min(tokens.len())];
@@ -93,12 +97,12 @@ impl<'a> Coder<'a> {
                     Row::new(self.kernels, logits, symbol, legal, start + at * ROWS_AT_ONCE + row)
                 })?;
                 for row in rows {
-                    encoder.push(row?);
+                    costs.push(encoder.push(row?) as f32);
                 }
                 progress.advance(targets.len());
             }
         }
-        Ok(encoder.finish())
+        Ok((encoder.finish(), costs))
     }
 
     /// Gives back the tokens. As many lanes as the memory allows go step by step together, so that each step runs the
