@@ -12,6 +12,7 @@ use lmgc_tokens::preprocess::Preprocess;
 mod bench;
 mod convert;
 mod engine;
+mod experiments;
 mod lm;
 mod model;
 
@@ -19,6 +20,7 @@ pub(crate) use bench::Bench;
 pub(crate) use convert::Convert;
 use engine::MemorySize;
 pub(crate) use engine::{BenchModel, Selftest};
+pub(crate) use experiments::Sweep;
 use lm::LmFlags;
 pub(crate) use model::{Model, ModelImport, ModelInfo, ModelPull, ModelVerb};
 
@@ -84,6 +86,8 @@ pub(crate) enum Verb {
     Model(Model),
     /// Every codec on the same bytes: rate, speed and memory, each round trip compared
     Bench(Bench),
+    /// A matrix of experiments: data sets, networks, formats, windows, codecs ...; goes on where it was cut off
+    Sweep(Sweep),
     /// How fast a language model runs here, encoding and decoding
     BenchModel(BenchModel),
     /// Does this machine compute what every other one does? Checks the golden numbers with each instruction set

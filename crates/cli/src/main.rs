@@ -42,6 +42,7 @@ fn run_verb(args: &Args) -> anyhow::Result<()> {
         Verb::Convert(verb) => commands::convert::run(verb, common),
         Verb::Model(verb) => commands::model::run(verb, common),
         Verb::Bench(verb) => commands::bench::run(verb, common),
+        Verb::Sweep(verb) => commands::sweep::run(verb, common),
         Verb::BenchModel(verb) => commands::bench_model::run(verb, common),
         Verb::Selftest(_) => commands::selftest::run(common),
         Verb::Demo(verb) => commands::demo::run(verb, common),

@@ -51,6 +51,11 @@ impl Models {
     /// The model of `--model`.
     pub(crate) fn given(&self) -> Result<Arc<LanguageModel>, Error> {
         let model = self.given.as_deref().ok_or(Error::ModelRequired)?;
+        self.named(model)
+    }
+
+    /// A model by name or path, whatever `--model` says.
+    pub(crate) fn named(&self, model: &str) -> Result<Arc<LanguageModel>, Error> {
         self.load(model, &store::resolve(model)?)
     }
 

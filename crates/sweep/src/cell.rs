@@ -41,6 +41,8 @@ pub struct Draw {
     pub num_subsample: usize,
     /// Bytes; 0: all.
     pub bytes: u64,
+    /// From how many places.
+    pub pieces: usize,
     /// Lossy steps, or `none`.
     pub preprocess: String,
 }
@@ -116,8 +118,22 @@ pub struct Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, draw: Draw { seed, num_subsample, bytes, preprocess }, method, is_estimate } = self;
-        write!(f, "{origin} draw {seed}: {num_subsample} files, {bytes} bytes, {preprocess}: {method}")?;
+        let Self { origin, draw, method, is_estimate } = self;
+        let Draw { seed, num_subsample, bytes, pieces, preprocess } = draw;
+        write!(f, "{origin} draw {seed}: ")?;
+        match num_subsample {
+            0 => f.write_str("all files")?,
+            n => write!(f, "{n} of the files")?,
+        }
+        match (bytes, pieces) {
+            (0, _) => {}
+            (bytes, 1) => write!(f, ", {bytes} bytes")?,
+            (bytes, pieces) => write!(f, ", {bytes} bytes in {pieces} pieces")?,
+        }
+        if !draw.is_lossless() {
+            write!(f, ", {preprocess}")?;
+        }
+        write!(f, ": {method}")?;
         f.write_str(if *is_estimate { " estimate" } else { "" })
     }
 }
@@ -172,7 +188,9 @@ fn draws(draws: &Draws) -> Vec<Draw> {
     for &seed in &draws.seeds {
         for &num_subsample in &draws.num_subsample {
             for &bytes in &draws.bytes {
-                let draw = |preprocess: &String| Draw { seed, num_subsample, bytes, preprocess: preprocess.clone() };
+                let pieces = draws.pieces;
+                let draw =
+                    |preprocess: &String| Draw { seed, num_subsample, bytes, pieces, preprocess: preprocess.clone() };
                 all.extend(draws.preprocess.iter().map(draw));
             }
         }
@@ -240,7 +258,7 @@ mod tests {
         assert!(cells[..45].iter().all(|cell| cell.draw.seed == 0), "draw by draw");
         assert_eq!(
             cells[0].to_string(),
-            "digits-convnet/0 draw 0: 1 files, 8192 bytes, none: lm m hex-space g4 w256 alphabet"
+            "digits-convnet/0 draw 0: 1 of the files, 8192 bytes: lm m hex-space g4 w256 alphabet"
         );
     }
 

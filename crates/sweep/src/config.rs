@@ -90,9 +90,12 @@ pub struct Draws {
     /// How many of a run's gradient files are drawn; 0: all. [default: 1]
     #[serde(default = "one_file")]
     pub num_subsample: Vec<usize>,
-    /// Bytes in a row that are taken of the drawn gradients, in whole chunks of 512 from a place that is drawn, too; 0: all. [default: 0]
+    /// Bytes that are taken of the drawn gradients, in whole chunks of 512 from places that are drawn, too; 0: all. [default: 0]
     #[serde(default = "all_bytes")]
     pub bytes: Vec<u64>,
+    /// From how many places, one in each of as many equal stretches. [default: 1]
+    #[serde(default = "one_piece")]
+    pub pieces: usize,
     /// What is done to the values first, lossy: steps joined by `+`, or `none`. [default: none]
     #[serde(default = "no_preprocess")]
     pub preprocess: Vec<String>,
@@ -100,7 +103,13 @@ pub struct Draws {
 
 impl Default for Draws {
     fn default() -> Self {
-        Self { seeds: three_seeds(), num_subsample: one_file(), bytes: all_bytes(), preprocess: no_preprocess() }
+        Self {
+            seeds: three_seeds(),
+            num_subsample: one_file(),
+            bytes: all_bytes(),
+            pieces: one_piece(),
+            preprocess: no_preprocess(),
+        }
     }
 }
 
@@ -114,6 +123,10 @@ fn one_file() -> Vec<usize> {
 
 fn all_bytes() -> Vec<u64> {
     vec![0]
+}
+
+fn one_piece() -> usize {
+    1
 }
 
 fn no_preprocess() -> Vec<String> {
@@ -264,7 +277,7 @@ mod tests {
             (&format!("{head}[draws]\nseeds = []\n{codecs}"), "leaves no cells"),
             (&format!("{head}[draws]\nsedes = [1]\n{codecs}"), "`sedes`"),
             (&format!("{head}[[lm]]\nmodels = ['m']\nwindow = [1]\n"), "`windows`"),
-            (&format!("{head}[[lm]]\nmodels = ['m']\nwindows = ['1']\n"), "line 5"),
+            (&format!("{head}[[lm]]\nmodels = ['m']\nwindows = ['1']\n"), "line 6"),
         ] {
             let error = Config::parse(text).unwrap_err();
             assert!(error.contains(words), "{words}: {error}");

@@ -24,7 +24,7 @@ const ONCE: Limits = Limits { n_rounds: 1, enough: Duration::ZERO };
 pub(crate) fn run(host: &dyn Host, cell: &Cell, sample: &Sample, record: &mut Record) {
     let start = Instant::now();
     record.files.clone_from(&sample.files);
-    record.offset = Some(sample.offset);
+    record.offsets.clone_from(&sample.offsets);
     record.sample_blake3 = Some(sample.hash.clone());
     record.raw_bytes = Some(sample.tensors.n_bytes());
     let outcome = catch_unwind(AssertUnwindSafe(|| figures(host, cell, sample)));

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use lmgc_codec::bench::Contestant;
 use serde::{Deserialize, Serialize};
 
 use crate::{Cell, Config, Draw, Error, Method, Origin};
@@ -29,8 +30,9 @@ pub struct Record {
     /// The gradient files that were drawn.
     #[serde(default)]
     pub files: Vec<String>,
-    /// Where the sample begins in their tensors' bytes.
-    pub offset: Option<u64>,
+    /// Where the sample's pieces begin in their tensors' bytes.
+    #[serde(default)]
+    pub offsets: Vec<u64>,
     /// Hash of the sample.
     pub sample_blake3: Option<String>,
     /// Bytes of the tensors.
@@ -96,6 +98,8 @@ pub struct Settings {
     pub num_subsample: Option<usize>,
     /// Bytes taken; `None`: all.
     pub sample_bytes: Option<u64>,
+    /// From how many places they are.
+    pub sample_pieces: Option<usize>,
     /// Lossy steps before.
     pub preprocess: String,
     /// Language model.
@@ -137,11 +141,12 @@ impl Record {
     /// A failure, to be made a result.
     pub(crate) fn new(config: &Config, cell: &Cell, threads: usize) -> Self {
         let Cell { origin, draw, method, is_estimate } = cell;
-        let Draw { seed, num_subsample, bytes, preprocess } = draw;
+        let Draw { seed, num_subsample, bytes, pieces, preprocess } = draw;
         let mut settings = Settings {
             draw: *seed,
             num_subsample: Some(*num_subsample).filter(|&n| n > 0),
             sample_bytes: Some(*bytes).filter(|&n| n > 0),
+            sample_pieces: Some(*pieces).filter(|_| *bytes > 0),
             preprocess: preprocess.clone(),
             threads: Some(threads),
             versions: [("lmgc".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
@@ -165,9 +170,9 @@ impl Record {
             }
             Method::Codec { name, scope, chunk_bytes } => {
                 settings.chunk_bytes = *chunk_bytes;
-                let (codec, level) = name.split_once(':').unwrap_or((name, ""));
-                settings.level = level.parse().ok();
-                (codec, scope.as_str())
+                // Of a codec without a level in its name the one at which it is compared.
+                settings.level = name.parse::<Contestant>().ok().and_then(|contestant| contestant.level);
+                (name.split_once(':').map_or(name.as_str(), |(codec, _)| codec), scope.as_str())
             }
         };
         settings.scope = Some(scope.to_owned());
@@ -184,7 +189,7 @@ impl Record {
             codec: codec.to_owned(),
             settings,
             files: Vec::new(),
-            offset: None,
+            offsets: Vec::new(),
             sample_blake3: None,
             raw_bytes: None,
             compressed_bytes: None,

@@ -23,8 +23,8 @@ pub(crate) struct Sample {
     pub(crate) tensors: bench::Sample,
     /// Names of the files that were drawn.
     pub(crate) files: Vec<String>,
-    /// Where the bytes begin in the drawn gradients.
-    pub(crate) offset: u64,
+    /// Where the pieces begin in the drawn gradients' bytes.
+    pub(crate) offsets: Vec<u64>,
     /// BLAKE3 of the file, 16 hexadecimal digits of it.
     pub(crate) hash: String,
 }
@@ -61,7 +61,7 @@ impl Sample {
         }
         let names = sources.iter().map(|source| source.name.clone()).collect();
         if preprocess.is_empty() && draw.bytes == 0 {
-            return Self::new(whole(&sources)?, names, 0);
+            return Self::new(whole(&sources)?, names, vec![0]);
         }
         let dtype = dtype_of(&sources);
         let (dtype, bytes) = if preprocess.is_empty() {
@@ -72,14 +72,14 @@ impl Sample {
             }
             (preprocess.output_dtype(), preprocessed(&sources, &preprocess, draw.seed))
         };
-        let (offset, bytes) = part(&bytes, draw)?;
-        Self::new(one_tensor(dtype, bytes)?, names, offset)
+        let (offsets, bytes) = part(bytes, draw)?;
+        Self::new(one_tensor(dtype, &bytes)?, names, offsets)
     }
 
-    fn new(file: Vec<u8>, files: Vec<String>, offset: u64) -> Result<Self, String> {
+    fn new(file: Vec<u8>, files: Vec<String>, offsets: Vec<u64>) -> Result<Self, String> {
         let hash = blake3::hash(&file).to_hex()[..16].to_owned();
         let tensors = bench::Sample::read(&mut Cursor::new(&file), None).map_err(|error| error.to_string())?;
-        Ok(Self { file, tensors, files, offset, hash })
+        Ok(Self { file, tensors, files, offsets, hash })
     }
 }
 
@@ -99,19 +99,38 @@ fn preprocessed(sources: &[Source], preprocess: &Preprocess, seed: u64) -> Vec<u
     bytes
 }
 
-/// The drawn part: whole chunks from the start of one on.
-fn part<'a>(bytes: &'a [u8], draw: &Draw) -> Result<(u64, &'a [u8]), String> {
+/// The drawn part: pieces of whole chunks, one from each of as many equal stretches, and where they begin.
+fn part(bytes: Vec<u8>, draw: &Draw) -> Result<(Vec<u64>, Vec<u8>), String> {
     if draw.bytes == 0 {
-        return Ok((0, bytes));
+        return Ok((vec![0], bytes));
     }
     let len = usize::try_from(draw.bytes).unwrap_or(usize::MAX);
-    if bytes.len() < len {
-        return Err(format!("the drawn gradients have {} bytes, fewer than {}", bytes.len(), draw.bytes));
+    if draw.pieces == 0 || !len.is_multiple_of(draw.pieces) || !(len / draw.pieces).is_multiple_of(CHUNK_BYTES) {
+        return Err(format!(
+            "{len} bytes do not make {} pieces of whole chunks of {CHUNK_BYTES} bytes: change bytes or pieces",
+            draw.pieces
+        ));
     }
-    let n_places = (bytes.len() - len) / CHUNK_BYTES + 1;
-    let place = draw_sources(n_places, 1, draw.seed ^ PLACE_SEED).map_err(|error| error.to_string())?;
-    let offset = place.first().copied().unwrap_or(0) * CHUNK_BYTES;
-    Ok((offset as u64, &bytes[offset..offset + len]))
+    let chunks_a_piece = len / draw.pieces / CHUNK_BYTES;
+    let n_chunks = bytes.len() / CHUNK_BYTES;
+    let (mut offsets, mut taken) = (Vec::new(), Vec::new());
+    for piece in 0..draw.pieces {
+        let stretch = n_chunks * piece / draw.pieces..n_chunks * (piece + 1) / draw.pieces;
+        let n_places = (stretch.len() + 1).saturating_sub(chunks_a_piece);
+        let seed = draw.seed ^ PLACE_SEED ^ piece as u64;
+        let place = draw_sources(n_places, 1, seed).ok().and_then(|places| places.first().copied());
+        let place = place.ok_or_else(|| {
+            format!(
+                "the drawn gradients have {} bytes, too few for {} pieces of {len} in all",
+                bytes.len(),
+                draw.pieces
+            )
+        })?;
+        let offset = (stretch.start + place) * CHUNK_BYTES;
+        offsets.push(offset as u64);
+        taken.extend(bytes.iter().skip(offset).take(chunks_a_piece * CHUNK_BYTES));
+    }
+    Ok((offsets, taken))
 }
 
 fn one_tensor(dtype: Dtype, bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -155,7 +174,7 @@ mod tests {
     use crate::config::NO_PREPROCESS;
 
     fn draw(seed: u64, num_subsample: usize, bytes: u64, preprocess: &str) -> Draw {
-        Draw { seed, num_subsample, bytes, preprocess: preprocess.to_owned() }
+        Draw { seed, num_subsample, bytes, pieces: 1, preprocess: preprocess.to_owned() }
     }
 
     /// Three files of two tensors, 1000 values.
@@ -166,9 +185,9 @@ mod tests {
                 (0..1000).flat_map(|i| ((i + 1) as f32 * (step as f32 + 0.5)).to_le_bytes()).collect();
             let tensors = [
                 ("a.weight".to_owned(), Dtype::F32, vec![30, 30], &values[..3600]),
-                ("a.bias".to_owned(), Dtype::F32, vec![100], &values[3600..]),
+                ("b.bias".to_owned(), Dtype::F32, vec![100], &values[3600..]),
             ];
-            let order = [(PARAMETER_ORDER_KEY.to_owned(), r#"["a.weight","a.bias"]"#.to_owned())].into();
+            let order = [(PARAMETER_ORDER_KEY.to_owned(), r#"["a.weight","b.bias"]"#.to_owned())].into();
             safetensors::write(directory.path().join(format!("grad_{step}.safetensors")), &tensors, &order).unwrap();
         }
         directory
@@ -191,13 +210,36 @@ mod tests {
         for seed in 0..20 {
             let sample = Sample::draw(directory.path(), &draw(seed, 0, 1024, NO_PREPROCESS)).unwrap();
             let again = Sample::draw(directory.path(), &draw(seed, 0, 1024, NO_PREPROCESS)).unwrap();
-            assert_eq!((sample.offset, &sample.hash), (again.offset, &again.hash));
+            assert_eq!((&sample.offsets, &sample.hash), (&again.offsets, &again.hash));
             assert_eq!(sample.tensors.runs[0].dtype, Dtype::F32);
-            assert!(sample.offset.is_multiple_of(512) && sample.offset + 1024 <= 12000);
+            let &[offset] = sample.offsets.as_slice() else { panic!("one piece") };
+            assert!(offset.is_multiple_of(512) && offset + 1024 <= 12000);
             assert_eq!(sample.tensors.n_bytes(), 1024);
-            places.insert(sample.offset);
+            places.insert(offset);
         }
         assert!(places.len() > 8, "{places:?}");
+    }
+
+    #[test]
+    fn pieces_come_from_everywhere() {
+        let directory = gradients();
+        let source: Vec<u8> = {
+            let all = Sample::draw(directory.path(), &draw(0, 0, 0, NO_PREPROCESS)).unwrap();
+            all.tensors.runs[0].bytes.clone()
+        };
+        let pieces = Draw { pieces: 3, ..draw(7, 0, 3072, NO_PREPROCESS) };
+        let sample = Sample::draw(directory.path(), &pieces).unwrap();
+        let expected: Vec<u8> =
+            sample.offsets.iter().flat_map(|&at| source[at as usize..at as usize + 1024].to_vec()).collect();
+        assert!(sample.tensors.runs[0].bytes == expected, "{:?}", sample.offsets);
+        // 23 whole chunks in three stretches.
+        for (offset, (start, end)) in sample.offsets.iter().zip([(0, 7), (7, 15), (15, 23)]) {
+            assert!((start * 512..=end * 512 - 1024).contains(offset), "{:?}", sample.offsets);
+        }
+        for (bytes, pieces, words) in [(3072, 4, "whole chunks"), (3072, 0, "whole chunks"), (12288, 2, "too few")] {
+            let error = Sample::draw(directory.path(), &Draw { pieces, ..draw(7, 0, bytes, NO_PREPROCESS) }).err();
+            assert!(error.is_some_and(|error| error.contains(words)), "{bytes} in {pieces}");
+        }
     }
 
     #[test]
@@ -214,7 +256,8 @@ mod tests {
         let directory = gradients();
         for (path, draw, words) in [
             (directory.path().to_owned(), draw(0, 4, 0, NO_PREPROCESS), "cannot draw 4 of 3"),
-            (directory.path().to_owned(), draw(0, 1, 4001, NO_PREPROCESS), "4000 bytes, fewer than 4001"),
+            (directory.path().to_owned(), draw(0, 1, 4096, NO_PREPROCESS), "4000 bytes, too few"),
+            (directory.path().to_owned(), draw(0, 1, 4000, NO_PREPROCESS), "whole chunks"),
             (directory.path().to_owned(), draw(0, 1, 0, "quantisation8"), "quantisation8"),
             (directory.path().join("none"), draw(0, 1, 0, NO_PREPROCESS), "cannot read"),
         ] {

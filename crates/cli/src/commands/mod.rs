@@ -10,5 +10,6 @@ pub(crate) mod demo;
 pub(crate) mod inspect;
 pub(crate) mod model;
 pub(crate) mod selftest;
+pub(crate) mod sweep;
 pub(crate) mod tokenize;
 pub(crate) mod verify;
