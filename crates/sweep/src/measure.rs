@@ -27,8 +27,7 @@ pub(crate) fn run(host: &dyn Host, cell: &Cell, sample: &Sample, record: &mut Re
     record.offsets.clone_from(&sample.offsets);
     record.sample_blake3 = Some(sample.hash.clone());
     record.raw_bytes = Some(sample.tensors.n_bytes());
-    let outcome = catch_unwind(AssertUnwindSafe(|| figures(host, cell, sample)));
-    let outcome = outcome.unwrap_or_else(|panic| Err(format!("the program failed: {}", message(&*panic))));
+    let outcome = guarded(|| figures(host, cell, sample));
     record.seconds = start.elapsed().as_secs_f64();
     match outcome {
         Ok(figures) => figures.fill(sample, record),
@@ -36,9 +35,13 @@ pub(crate) fn run(host: &dyn Host, cell: &Cell, sample: &Sample, record: &mut Re
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".to_owned())
+/// Makes a panic an error.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(format!("the program failed: {}", text.unwrap_or_else(|| "no reason given".to_owned())))
+    })
 }
 
 /// What a cell came to.

@@ -209,8 +209,10 @@ impl Sweep<'_> {
             let estimate = self.sample(cell).and_then(|sample| {
                 let bytes = sample.tensors.runs.iter().map(|run| run.bytes.as_slice()).next().unwrap_or_default();
                 let n_bytes = sample.tensors.n_bytes();
-                let (codec, _) = measure::lm_codec(host, &cell.method)?;
-                Ok((codec.estimate(bytes, n_bytes).map_err(|error| error.to_string())?, n_bytes))
+                measure::guarded(|| {
+                    let (codec, _) = measure::lm_codec(host, &cell.method)?;
+                    Ok((codec.estimate(bytes, n_bytes).map_err(|error| error.to_string())?, n_bytes))
+                })
             });
             // What cannot be estimated will fail, and say why, when its turn comes.
             if let Ok((estimate, n_bytes)) = estimate {
