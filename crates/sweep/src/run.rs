@@ -166,7 +166,7 @@ impl Sweep<'_> {
 
     fn sample(&mut self, cell: &Cell) -> Result<&Sample, String> {
         let Cell { origin, draw, .. } = cell;
-        if !self.samples.as_ref().is_some_and(|(o, d, _)| (o, d) == (origin, draw)) {
+        if self.samples.as_ref().is_none_or(|(o, d, _)| (o, d) != (origin, draw)) {
             let drawn = match self.directories.get(origin) {
                 Some(Ok(directory)) => Sample::draw(directory, draw),
                 Some(Err(reason)) => Err(reason.clone()),
