@@ -16,6 +16,9 @@ pub struct Config {
     /// What it shows, in a sentence or two, for the report.
     #[serde(default)]
     pub about: String,
+    /// Fetch known models that are not in the model store from the hub.
+    #[serde(default)]
+    pub pull: bool,
     /// What is compressed.
     pub gradients: Gradients,
     /// What of it.

@@ -19,6 +19,12 @@ pub trait Host {
     /// Why there is none, in words.
     fn language_model(&self, name: &str) -> Result<Arc<LanguageModel>, String>;
 
+    /// Sees to it that a model is in the store.
+    ///
+    /// # Errors
+    /// Why it is not, in words.
+    fn pull(&self, name: &str) -> Result<(), String>;
+
     /// Budget for keys and values.
     fn memory_bytes(&self) -> u64;
 
@@ -99,9 +105,17 @@ pub struct Summary {
 /// [`Error`] where results cannot be kept; a cell that fails is a result.
 pub fn run(config: &Config, options: &SweepOptions, host: &dyn Host) -> Result<Summary, Error> {
     let mut results = ResultsFile::open(&options.out, options.restart)?;
-    let mut sweep = Sweep { config, host, samples: None, directories: BTreeMap::new(), speeds: Speeds::default() };
+    let mut sweep = Sweep {
+        config,
+        host,
+        sample: None,
+        directories: BTreeMap::new(),
+        missing_models: BTreeMap::new(),
+        speeds: Speeds::default(),
+    };
     let cells = config.cells(options.estimate);
     sweep.collect(&cells, &results);
+    sweep.pull(&cells, &results);
 
     let mut todo = Vec::new();
     let mut n_done = 0;
@@ -135,9 +149,11 @@ struct Sweep<'a> {
     config: &'a Config,
     host: &'a dyn Host,
     /// The last sample: cells of a draw come one after the other.
-    samples: Option<(Origin, Draw, Result<Sample, String>)>,
+    sample: Option<(Origin, Draw, Result<Sample, String>)>,
     /// Where runs' gradients lie, or why there are none.
     directories: BTreeMap<Origin, Result<PathBuf, String>>,
+    /// Models that could not be fetched, and why.
+    missing_models: BTreeMap<String, String>,
     speeds: Speeds,
 }
 
@@ -164,17 +180,28 @@ impl Sweep<'_> {
         }
     }
 
+    /// Sees to it that every model is there, if that is wanted.
+    fn pull(&mut self, cells: &[Cell], results: &ResultsFile) {
+        let todo = cells.iter().filter(|cell| self.config.pull && !has_result(results, cell));
+        let models: BTreeSet<&String> = todo.filter_map(|cell| model_of(&cell.method)).collect();
+        for model in models {
+            if let Err(reason) = self.host.pull(model) {
+                self.missing_models.insert(model.clone(), reason);
+            }
+        }
+    }
+
     fn sample(&mut self, cell: &Cell) -> Result<&Sample, String> {
         let Cell { origin, draw, .. } = cell;
-        if self.samples.as_ref().is_none_or(|(o, d, _)| (o, d) != (origin, draw)) {
+        if self.sample.as_ref().is_none_or(|(o, d, _)| (o, d) != (origin, draw)) {
             let drawn = match self.directories.get(origin) {
                 Some(Ok(directory)) => Sample::draw(directory, draw),
                 Some(Err(reason)) => Err(reason.clone()),
                 None => Err("no such gradients in the configuration".to_owned()),
             };
-            self.samples = Some((origin.clone(), draw.clone(), drawn));
+            self.sample = Some((origin.clone(), draw.clone(), drawn));
         }
-        match &self.samples {
+        match &self.sample {
             Some((.., Ok(sample))) => Ok(sample),
             Some((.., Err(reason))) => Err(reason.clone()),
             None => Err("nothing was drawn".to_owned()),
@@ -190,8 +217,10 @@ impl Sweep<'_> {
     fn run_cell(&mut self, cell: &Cell) -> Record {
         let host = self.host;
         let mut record = Record::new(self.config, cell, host.n_threads());
+        let missing = model_of(&cell.method).and_then(|model| self.missing_models.get(model)).cloned();
         match self.sample(cell) {
-            Ok(sample) => measure::run(host, cell, sample, &mut record),
+            Ok(sample) if missing.is_none() => measure::run(host, cell, sample, &mut record),
+            Ok(_) => record.error = missing,
             Err(reason) => record.error = Some(reason),
         }
         record
@@ -228,11 +257,18 @@ impl Sweep<'_> {
 
     /// Bytes of a cell: what the draw says, or those of the last sample where it takes everything.
     fn usual_bytes(&self, cell: &Cell) -> u64 {
-        let last = || match &self.samples {
+        let last = || match &self.sample {
             Some((.., Ok(sample))) => sample.tensors.n_bytes(),
             _ => 0,
         };
         if cell.draw.bytes > 0 { cell.draw.bytes } else { last() }
+    }
+}
+
+fn model_of(method: &Method) -> Option<&String> {
+    match method {
+        Method::Lm { model, .. } => Some(model),
+        Method::Codec { .. } => None,
     }
 }
 

@@ -35,6 +35,10 @@ impl Host for TestHost {
         }
     }
 
+    fn pull(&self, name: &str) -> Result<(), String> {
+        if name == "gone" { Err("the hub is gone".to_owned()) } else { Ok(()) }
+    }
+
     fn memory_bytes(&self) -> u64 {
         1 << 30
     }
@@ -176,7 +180,8 @@ fn estimates_are_close_and_say_what_they_are() {
 fn cells_fail_alone() {
     let setting = Setting::new(|text| {
         text.replace("archs = ['convnet']", "archs = ['convnet', 'nonet']\nfiles = ['none.npy']")
-            .replace("models = ['tiny']", "models = ['tiny', 'giant', 'panicking']")
+            .replace("models = ['tiny']", "models = ['tiny', 'giant', 'panicking', 'gone']")
+            .replace("name = 'test'", "name = 'test'\npull = true")
             .replace("formats = ['hex-space', 'hex-none']", "formats = ['hex-space', 'hex-spaces']")
             .replace("windows = [32]", "windows = [32, 1, 999999]\nbytes-per-group = [4, 5]")
             .replace("names = ['zstd:3', 'structural']", "names = ['zstd:3', 'zstd:4', 'zstdd', 'lm', 'auto']")
@@ -184,7 +189,7 @@ fn cells_fail_alone() {
     });
     let summary = setting.run(false);
     let records = setting.records();
-    assert_eq!((summary.n_cells, records.len()), (2 * 3 * 3 * (36 + 10), summary.n_cells));
+    assert_eq!((summary.n_cells, records.len()), (2 * 3 * 3 * (48 + 10), summary.n_cells));
     let reason = |words: &[&str]| -> String {
         let record = records.iter().find(|record| words.iter().all(|word| record.cell.contains(word)));
         let record = record.unwrap_or_else(|| panic!("no cell {words:?}"));
@@ -199,6 +204,7 @@ fn cells_fail_alone() {
     for (words, because) in [
         (["lm giant hex-space g4 w32 ", convnet], "no model giant"),
         (["lm panicking hex-space g4 w32 ", convnet], "the model fell over"),
+        (["lm gone hex-space g4 w32 ", convnet], "the hub is gone"),
         (["lm tiny hex-spaces g4 w32 ", convnet], "unknown format 'hex-spaces'"),
         (["lm tiny hex-space g5 w32 ", convnet], "5"),
         (["lm tiny hex-space g4 w1 ", convnet], "window"),

@@ -170,7 +170,7 @@ fn fields(info: &lmgc_model::ModelInfo, path: &Path) -> Vec<(&'static str, Strin
     fields
 }
 
-fn pull(args: &ModelPull, common: &Common) -> anyhow::Result<()> {
+pub(super) fn pull(args: &ModelPull, common: &Common) -> anyhow::Result<()> {
     let known = registry::find(&args.model);
     let repository = known.map_or(args.model.as_str(), |model| model.repository);
     let Some((_, last)) = repository.split_once('/') else {

@@ -9,11 +9,13 @@ use indicatif::ProgressBar;
 use lmgc_codec::ModelSource;
 use lmgc_codec::lm::LanguageModel;
 use lmgc_collect::CollectOptions;
+use lmgc_model::store;
 use lmgc_sweep::{Cell, Collect, Config, Event, Host, Measure, Record, SweepOptions};
 use serde_json::json;
 
 use super::collect::train;
-use crate::args::{Common, Sweep};
+use super::model::pull;
+use crate::args::{Common, ModelPull, Sweep};
 use crate::models::Models;
 use crate::terminal::{Channel, bar, count, rough_duration, say};
 
@@ -66,6 +68,11 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
+    /// For work on the way: only cells are results.
+    fn quietly(&self) -> Common {
+        Common { json: false, quiet: self.common.quiet || self.common.json, ..*self.common }
+    }
+
     /// A line above the bar.
     fn say(&self, line: impl AsRef<str>) {
         self.bar.suspend(|| say(self.common, line));
@@ -75,6 +82,15 @@ impl Program<'_> {
 impl Host for Program<'_> {
     fn language_model(&self, name: &str) -> Result<Arc<LanguageModel>, String> {
         self.models.named(name).map_err(|error| error.to_string())
+    }
+
+    fn pull(&self, name: &str) -> Result<(), String> {
+        if store::is_path(name) || store::resolve(name).is_ok() {
+            return Ok(());
+        }
+        let request = ModelPull { model: name.to_owned(), revision: None, name: None, force: false };
+        let pulled = self.bar.suspend(|| pull(&request, &self.quietly()));
+        pulled.map_err(|error| format!("model {name} cannot be fetched: {error:#}"))
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -87,9 +103,7 @@ impl Host for Program<'_> {
 
     fn collect(&self, dir: &Path, dataset: &str, arch: &str, tag: &str, settings: &Collect) -> Result<(), String> {
         let options = collect_options(dir, dataset, arch, tag, settings)?;
-        // Only cells are results.
-        let common = Common { json: false, quiet: self.common.quiet || self.common.json, ..*self.common };
-        self.bar.suspend(|| train(&options, &common)).map(|_| ()).map_err(|error| format!("{error:#}"))
+        self.bar.suspend(|| train(&options, &self.quietly())).map(|_| ()).map_err(|error| format!("{error:#}"))
     }
 
     fn tell(&self, event: &Event<'_>) {
