@@ -61,6 +61,7 @@ fn code(error: &anyhow::Error) -> u8 {
     use lmgc_collect::Error as Collect;
     use lmgc_model::Error as Model;
     use lmgc_model::hub::HubError;
+    use lmgc_sweep::Error as Sweep;
     use lmgc_tokens::Error as Tokens;
     for cause in error.chain() {
         let bad_flag = |error: &Codec| {
@@ -85,10 +86,12 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.downcast_ref::<Codec>().is_some_and(bad_flag)
             || cause.downcast_ref().is_some_and(bad_option)
             || matches!(cause.downcast_ref(), Some(Tokens::TooFewSources { .. }))
+            || matches!(cause.downcast_ref(), Some(Sweep::Config { .. }))
         {
             return USAGE;
         }
         if cause.is::<BadTensorFile>()
+            || matches!(cause.downcast_ref(), Some(Sweep::Results { .. }))
             || cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input)
             || matches!(
                 cause.downcast_ref(),

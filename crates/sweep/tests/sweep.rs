@@ -244,3 +244,20 @@ fn other_gradients_are_measured_anew() {
     std::fs::remove_dir_all(setting.directory.path().join("exps")).unwrap();
     assert_eq!(setting.run(false).n_resumed, 12);
 }
+
+#[test]
+fn the_configurations_that_come_along_are_valid() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let mut n = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let config = Config::read(&path).unwrap();
+        assert_eq!(Some(config.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
+        assert!(!config.cells(false).is_empty());
+        n += 1;
+    }
+    assert!(n > 5);
+}

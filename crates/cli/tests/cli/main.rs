@@ -12,3 +12,4 @@ mod reference;
 mod reports;
 mod resume;
 mod sandbox;
+mod sweep;
