@@ -64,6 +64,12 @@ impl Axis {
         self
     }
 
+    /// The same, moved along the picture.
+    pub(crate) fn shifted(mut self, by: f64) -> Self {
+        self.places = (self.places.0 + by, self.places.1 + by);
+        self
+    }
+
     /// Where a value lies in the picture.
     pub(crate) fn place(&self, value: f64) -> f64 {
         let (low, high) = self.values;

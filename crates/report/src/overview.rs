@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::labels::Labels;
-use crate::record::{Measure, Record, Settings};
+use crate::record::{Measure, Record, Settings, Status};
 use crate::results::{Results, file_name};
 use crate::tables::ESTIMATES;
 
@@ -55,7 +55,7 @@ pub(crate) fn overview(results: &Results, labels: &Labels) -> Overview {
 
 fn measures(records: &[Record]) -> Option<String> {
     let mut n_of: BTreeMap<Measure, usize> = BTreeMap::new();
-    for record in records {
+    for record in records.iter().filter(|record| record.status == Status::Ok) {
         *n_of.entry(record.measure).or_default() += 1;
     }
     let texts: Vec<String> = n_of

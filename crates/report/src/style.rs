@@ -12,9 +12,14 @@ const SHAPES: [Shape; 6] =
 const DASHES: [&str; 4] = ["", "6 3", "2 3", "8 3 2 3"];
 
 pub(crate) const TEXT: &str = "class=\"ink\" fill=\"#222222\" font-size=\"12\"";
+pub(crate) const FIGURE: &str = "class=\"pale halo\" fill=\"#5a5a5a\" font-size=\"11\"";
+pub(crate) const BEST_FIGURE: &str = "class=\"ink halo\" fill=\"#222222\" font-size=\"11\" font-weight=\"bold\"";
+pub(crate) const MARK_LABEL: &str = "class=\"ink halo\" fill=\"#222222\" font-size=\"10\"";
 pub(crate) const BOLD: &str = "class=\"ink\" fill=\"#222222\" font-size=\"12\" font-weight=\"bold\"";
 pub(crate) const SMALL: &str = "class=\"ink\" fill=\"#222222\" font-size=\"11\"";
 pub(crate) const PALE: &str = "class=\"pale\" fill=\"#5a5a5a\" font-size=\"11\"";
+/// For text over lines: the paper shines around it.
+pub(crate) const HALO: &str = "stroke=\"#ffffff\" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"";
 pub(crate) const GRID: &str = "class=\"grid\" stroke=\"#e4e4e4\"";
 pub(crate) const FRAME: &str = "class=\"frame\" stroke=\"#888888\"";
 /// From a label to its mark.
@@ -71,7 +76,7 @@ const BLACK: &str = "#1a1a1a";
 
 /// Fields that codecs are known to have; one colour each, in all plots.
 const FIELDS: [(&str, FieldStyle); 14] = [
-    ("separators", FieldStyle { fill: "#8c8c8c", text: BLACK }),
+    ("separators", FieldStyle { fill: "#54545c", text: WHITE }),
     ("byte 3", FieldStyle { fill: "#08519c", text: WHITE }),
     ("byte 2", FieldStyle { fill: "#2c7fb8", text: WHITE }),
     ("byte 1", FieldStyle { fill: "#7fb8dc", text: BLACK }),

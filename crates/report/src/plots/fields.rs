@@ -11,7 +11,7 @@ use crate::text_width::{fitted, text_width};
 
 const NAME: &str = "bits-by-field";
 const MAX_BARS: usize = 60;
-const MAX_LEGEND: usize = 24;
+const MAX_LEGEND_LINES: i32 = 8;
 const BAR: f64 = 18.0;
 const ROW: f64 = 25.0;
 const TITLE: f64 = 34.0;
@@ -35,8 +35,9 @@ pub(super) fn draw(view: &View<'_>) -> Result<Plot, Skipped> {
     let Some((_, most)) = range(bars.iter().map(|bar| bar.1)) else {
         return Err(Skipped { name: NAME, reason: "no cell says what its fields cost".to_owned() });
     };
-    let styles = styles(bars.iter().flat_map(|bar| &bar.2.fields).map(|(name, _)| name.as_str()));
+    let styles = styles(bars.iter().map(|bar| bar.2));
     let legend = Legend::new(&styles);
+    let styles: Vec<(&str, FieldStyle)> = styles.iter().flatten().copied().collect();
 
     let labels: Vec<String> =
         bars.iter().map(|bar| fitted(&view.labels.variant(&bar.2.variant), 11.0, MAX_LABEL)).collect();
@@ -76,16 +77,22 @@ pub(super) fn draw(view: &View<'_>) -> Result<Plot, Skipped> {
     Ok(Plot { name: NAME, title: "Bits by field".to_owned(), caption, svg: svg.finish() })
 }
 
-/// Styles by field, in the order in which fields occur.
-fn styles<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(&'a str, FieldStyle)> {
-    let mut styles: Vec<(&str, FieldStyle)> = Vec::new();
+/// Styles by field, in the order in which fields occur; a legend's line for the fields that a codec adds.
+fn styles<'a>(bars: impl Iterator<Item = &'a Group>) -> Vec<Vec<(&'a str, FieldStyle)>> {
+    let mut lines: Vec<Vec<(&str, FieldStyle)>> = Vec::new();
     let mut n_unknown = 0;
-    for name in names {
-        if !styles.iter().any(|(known, _)| *known == name) {
-            styles.push((name, field_style(name, &mut n_unknown)));
+    for group in bars {
+        let mut line = Vec::new();
+        for (name, _) in &group.fields {
+            if !lines.iter().flatten().chain(&line).any(|(known, _)| known == name) {
+                line.push((name.as_str(), field_style(name, &mut n_unknown)));
+            }
+        }
+        if !line.is_empty() {
+            lines.push(line);
         }
     }
-    styles
+    lines
 }
 
 /// A field's name for people.
@@ -117,27 +124,33 @@ fn draw_bar(svg: &mut Svg, group: &Group, (axis, y): (&Axis, f64), styles: &[(&s
 /// Fields and their colours, in lines above the bars.
 struct Legend<'a> {
     entries: Vec<((f64, f64), String, &'a FieldStyle)>,
-    n_lines: usize,
+    n_lines: i32,
 }
 
 impl<'a> Legend<'a> {
-    fn new(styles: &'a [(&str, FieldStyle)]) -> Self {
-        let (mut x, mut n_lines) = (8.0, 1);
+    fn new(styles: &'a [Vec<(&str, FieldStyle)>]) -> Self {
+        let mut n_lines = 0;
         let mut entries = Vec::new();
-        for (name, style) in styles.iter().take(MAX_LEGEND) {
-            let text = fitted(&shown(name), 11.0, 200.0);
-            let width = text_width(&text, 11.0) + 36.0;
-            if x + width > WIDTH && x > 8.0 {
-                (x, n_lines) = (8.0, n_lines + 1);
+        for line in styles {
+            let mut x = WIDTH;
+            for (index, (name, style)) in line.iter().enumerate() {
+                let text = fitted(&shown(name), 11.0, 200.0);
+                let width = text_width(&text, 11.0) + 36.0;
+                if index == 0 || x + width > WIDTH {
+                    (x, n_lines) = (8.0, n_lines + 1);
+                }
+                if n_lines > MAX_LEGEND_LINES {
+                    return Self { entries, n_lines: MAX_LEGEND_LINES };
+                }
+                entries.push(((x, (f64::from(n_lines) - 0.5) * LEGEND_LINE), text, style));
+                x += width;
             }
-            entries.push(((x, (f64::from(n_lines) - 0.5) * LEGEND_LINE), text, style));
-            x += width;
         }
-        Self { entries, n_lines: n_lines as usize }
+        Self { entries, n_lines }
     }
 
     fn height(&self) -> f64 {
-        self.n_lines as f64 * LEGEND_LINE
+        f64::from(self.n_lines) * LEGEND_LINE
     }
 
     fn draw(&self, svg: &mut Svg) {

@@ -2,6 +2,7 @@
 
 mod codecs;
 mod fields;
+mod mark_labels;
 mod panels;
 mod series;
 mod throughput;

@@ -78,9 +78,17 @@ pub(super) fn limit_panels<T>(data: &mut Vec<T>) -> String {
 }
 
 /// Rates with some room on both sides, so that no mark sits on the frame.
-pub(super) fn with_room((low, high): (f64, f64), share: f64) -> (f64, f64) {
+fn with_room((low, high): (f64, f64), share: f64) -> (f64, f64) {
     let room = (high - low) * share;
     ((low - room).max(0.0), high + room)
+}
+
+/// An axis over these values and little more, with about so many ticks and two at least.
+pub(super) fn tight_axis(values: (f64, f64), places: (f64, f64), n_ticks: usize) -> Axis {
+    let (low, high) = with_room(values, 0.04);
+    let tight = |n_ticks| Axis::new(values, places, n_ticks, 0.0).cut_to(low, high);
+    let axis = (n_ticks.max(2)..4 * n_ticks.max(2)).map(tight).find(|axis| axis.ticks.len() >= 2);
+    axis.unwrap_or_else(|| Axis::new(values, places, n_ticks, 0.0))
 }
 
 /// The least and the greatest.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::panels::{LEGEND_LINE, Panel, WIDTH, counted, limit_panels, range, with_room};
+use super::panels::{LEGEND_LINE, Panel, WIDTH, counted, limit_panels, range, tight_axis};
 use super::{Plot, Skipped, View};
 use crate::axis::Axis;
 use crate::groups::{Data, Group, Setting, Variant};
@@ -13,6 +13,7 @@ use crate::text_width::{fitted, text_width};
 
 /// More would not be told apart.
 const MAX_LINES: usize = 12;
+const ASIDE: f64 = 6.0;
 const LEFT: f64 = 62.0;
 const GAP: f64 = 66.0;
 const HEIGHT: f64 = 230.0;
@@ -48,13 +49,6 @@ pub(super) fn draw(view: &View<'_>, setting: Setting) -> Result<Plot, Skipped> {
     let n_left_out = lines.len().saturating_sub(MAX_LINES);
     lines.truncate(MAX_LINES);
     let groups = || lines.iter().flat_map(|(_, line)| line.values()).flatten();
-    let rates = groups().filter_map(|(_, group)| group.rate).flat_map(|rate| {
-        let sd = rate.sd.unwrap_or(0.0);
-        [rate.mean - sd, rate.mean + sd]
-    });
-    let Some(rates) = range(rates) else {
-        return skipped("no cell has a rate".to_owned());
-    };
     let mut values: Vec<f64> = groups().map(|(value, _)| *value).collect();
     values.sort_by(f64::total_cmp);
     values.dedup();
@@ -78,20 +72,29 @@ pub(super) fn draw(view: &View<'_>, setting: Setting) -> Result<Plot, Skipped> {
             height: HEIGHT,
         };
         let x = Axis::log_at(values.clone(), (panel.left, panel.right()));
-        let y = Axis::new(with_room(rates, 0.04), (panel.bottom(), panel.top), 5, 0.0);
+        let of_data = lines.iter().filter_map(|(_, line)| line.get(data)).flatten();
+        let rates = of_data.filter_map(|(_, group)| group.rate).flat_map(|rate| {
+            let sd = rate.sd.unwrap_or(0.0);
+            [rate.mean - sd, rate.mean + sd]
+        });
+        let Some(rates) = range(rates) else { continue };
+        let y = tight_axis(rates, (panel.bottom() - 4.0, panel.top + 4.0), 5);
         panel.title(&mut svg, &view.labels.data(data));
         panel.y_axis(&mut svg, &y, "rate, % (lower is better)");
         panel.x_axis(&mut svg, &thinned(&x), words.axis);
         panel.border(&mut svg);
         for (index, (_, line)) in lines.iter().enumerate() {
             let points = line.get(data).map(Vec::as_slice).unwrap_or_default();
+            // Beside each other, so that their bars can be told apart.
+            let aside = (index as f64 - (lines.len() as f64 - 1.0) / 2.0) * ASIDE.min(30.0 / lines.len() as f64);
+            let x = x.clone().shifted(aside);
             draw_line(&mut svg, Series(index), points, (&x, &y), names.get(index).map_or("", String::as_str));
         }
     }
     legend.draw(&mut svg, block * n_down as f64 + 16.0, lines.iter().map(|(rest, _)| rest.is_estimate()));
     let mut caption = format!(
-        "Mean rate by {}, other settings alike along a line. Bars: ± one sample standard deviation over draws and training \
-         runs. The horizontal axis is logarithmic; the vertical one does not begin at 0.",
+        "Mean rate by {}, other settings alike along a line; lines stand a little aside of each other. Bars: ± one sample standard deviation over draws and training \
+         runs. The horizontal axis is logarithmic; each panel has a vertical axis of its own, which does not begin at 0.",
         words.setting
     );
     if lines.iter().any(|(rest, _)| rest.is_estimate()) {
