@@ -76,7 +76,6 @@ pub(super) fn draw(view: &View<'_>) -> Result<Plot, Skipped> {
     if steps.is_empty() {
         return Err(Skipped { name: NAME, reason: "no cell has a rate".to_owned() });
     }
-    let has_steps = steps.iter().any(|steps| steps.is_some());
     let mut left_out = LeftOut::default();
     let blocks: Vec<Block<'_>> = steps
         .into_iter()
@@ -101,9 +100,7 @@ pub(super) fn draw(view: &View<'_>) -> Result<Plot, Skipped> {
                        Bars: ± one sample standard deviation over draws and training runs. Each panel has an axis of its own, which does not \
                        begin at 0; a dashed line is the original size."
         .to_owned();
-    if has_steps {
-        caption.push_str(" After lossy steps, rates are over the bytes that these left.");
-    }
+    caption.push_str(view.steps_caption(blocks.iter().flat_map(|block| block.data.iter().copied())));
     caption.push_str(&left_out.words());
     Ok(Plot { name: NAME, title: "Rate by codec".to_owned(), caption, svg: svg.finish() })
 }

@@ -42,6 +42,12 @@ impl View<'_> {
             self.groups.iter().filter(|group| is_drawn(group)).map(|group| &group.data).collect();
         data.into_iter().collect()
     }
+
+    /// The end of a caption where some of the data went through lossy steps.
+    fn steps_caption<'d>(&self, data: impl Iterator<Item = &'d Data>) -> &'static str {
+        let is_lossy = { data }.any(|data| data.preprocess.is_some());
+        if is_lossy { " After lossy steps, rates are over the bytes that these left." } else { "" }
+    }
 }
 
 /// All plots, in the order in which they are shown.

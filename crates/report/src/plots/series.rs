@@ -103,6 +103,7 @@ pub(super) fn draw(view: &View<'_>, setting: Setting) -> Result<Plot, Skipped> {
     if n_left_out > 0 {
         caption.push_str(&format!(" {} more in the tables only.", counted(n_left_out, "line")));
     }
+    caption.push_str(view.steps_caption(drawn.iter().copied()));
     caption.push_str(&panels_left_out);
     Ok(Plot { name: words.name, title: format!("Rate by {}", words.setting), caption, svg: svg.finish() })
 }

@@ -84,6 +84,7 @@ pub(super) fn draw(view: &View<'_>) -> Result<Plot, Skipped> {
     if n_left_out > 0 {
         caption.push_str(&format!(" {} of the highest rates are in the tables only.", counted(n_left_out, "mark")));
     }
+    caption.push_str(view.steps_caption(data.iter().copied()));
     caption.push_str(&panels_left_out);
     Ok(Plot { name: NAME, title: "Rate by throughput".to_owned(), caption, svg: svg.finish() })
 }
