@@ -1,6 +1,9 @@
 //! Axes: a range of values, where it lies in the picture, and the ticks on it.
 
-/// A linear axis.
+/// The most ticks on a logarithmic axis.
+const MAX_LOG_TICKS: i32 = 10;
+
+/// A linear or logarithmic axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Axis {
     /// Values at the ends.
@@ -11,6 +14,7 @@ pub(crate) struct Axis {
     pub(crate) ticks: Vec<f64>,
     /// Distance of neighbouring ticks.
     tick_step: f64,
+    is_log: bool,
 }
 
 impl Axis {
@@ -27,7 +31,26 @@ impl Axis {
         let n_steps = (last - first).clamp(1.0, 100.0) as usize;
         let ticks: Vec<f64> = (0..=n_steps).map(|n| (first + n as f64) * tick_step).collect();
         let ends = (first * tick_step, (first + n_steps as f64) * tick_step);
-        Self { values: ends, places, ticks, tick_step }
+        Self { values: ends, places, ticks, tick_step, is_log: false }
+    }
+
+    /// A logarithmic axis over `values`, which are above 0, ending at powers of ten.
+    pub(crate) fn log(values: (f64, f64), places: (f64, f64)) -> Self {
+        let exponent = |value: f64| value.clamp(1e-300, 1e300).log10();
+        // Roundoff must not add a power at either end.
+        let first = (exponent(values.0) + 1e-9).floor() as i32;
+        let last = ((exponent(values.1) - 1e-9).ceil() as i32).max(first + 1);
+        let step = ((last - first) / MAX_LOG_TICKS + 1) as usize;
+        let ticks = (first..=last).step_by(step).map(|power| 10f64.powi(power)).collect();
+        let ends = (10f64.powi(first), 10f64.powi(last));
+        Self { values: ends, places, ticks, tick_step: 0.0, is_log: true }
+    }
+
+    /// A logarithmic axis with ticks at these values, which are above 0 and ascending, and some room on both sides.
+    pub(crate) fn log_at(values: Vec<f64>, places: (f64, f64)) -> Self {
+        let (low, high) = (values.first().copied().unwrap_or(1.0), values.last().copied().unwrap_or(1.0));
+        let room = if high > low { (high / low).powf(0.1) } else { 2.0 };
+        Self { values: (low / room, high * room), places, ticks: values, tick_step: 0.0, is_log: true }
     }
 
     /// The same ticks, without the room between the data and the ticks at the ends.
@@ -41,15 +64,28 @@ impl Axis {
         self
     }
 
+    /// The same, moved along the picture.
+    pub(crate) fn shifted(mut self, by: f64) -> Self {
+        self.places = (self.places.0 + by, self.places.1 + by);
+        self
+    }
+
     /// Where a value lies in the picture.
     pub(crate) fn place(&self, value: f64) -> f64 {
         let (low, high) = self.values;
         let (start, end) = self.places;
+        if self.is_log {
+            let (value, low, high) = (value.log10(), low.log10(), high.log10());
+            return start + (value - low) / (high - low) * (end - start);
+        }
         start + (value - low) / (high - low) * (end - start)
     }
 
     /// A tick's value as text, after multiplication by `factor`.
     pub(crate) fn label(&self, tick: f64, factor: f64) -> String {
+        if self.is_log {
+            return log_label(tick * factor);
+        }
         let (value, step) = (tick * factor, self.tick_step * factor);
         let (scale, unit) = match value.abs().max(step) {
             _ if step >= 1e6 => (1e6, "M"),
@@ -63,6 +99,15 @@ impl Axis {
         let unit = if value == 0.0 { "" } else { unit };
         format!("{value:.0$}{unit}", if value == 0.0 && scale > 1.0 { 0 } else { n_decimals as usize })
     }
+}
+
+/// Without zeros that say nothing: 0.001, 1, 256, 1e7.
+fn log_label(value: f64) -> String {
+    if (1e-4..1e6).contains(&value) {
+        let text = format!("{value:.6}");
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    format!("{value:e}")
 }
 
 fn is_whole(value: f64) -> bool {
@@ -115,6 +160,25 @@ mod tests {
         let cut = Axis::new((1.0, 390.0), (0.0, 389.0), 5, 1.0).cut_to(1.0, 390.0);
         assert_eq!((cut.place(1.0), cut.place(390.0)), (0.0, 389.0));
         assert_eq!(cut.ticks, [100.0, 200.0, 300.0]);
+    }
+
+    #[test]
+    fn logarithmic_axes_end_at_powers() {
+        let axis = Axis::log((0.0007, 430.0), (0.0, 700.0));
+        let labels: Vec<String> = axis.ticks.iter().map(|&tick| axis.label(tick, 1.0)).collect();
+        assert_eq!(labels, ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100", "1000"]);
+        assert!((axis.place(0.1) - 300.0).abs() < 1e-9);
+        assert_eq!(Axis::log((1.0, 1.0), (0.0, 1.0)).values, (1.0, 10.0));
+        assert_eq!(Axis::log((1.0, 10.0), (0.0, 1.0)).values, (1.0, 10.0));
+        for values in [(1e-300, 1e300), (f64::MIN_POSITIVE, f64::MAX), (5.0, 5.0)] {
+            let axis = Axis::log(values, (0.0, 1.0));
+            assert!((2..=MAX_LOG_TICKS as usize + 1).contains(&axis.ticks.len()), "{axis:?}");
+            assert!(axis.place(values.0).is_finite());
+        }
+        let axis = Axis::log_at(vec![256.0, 1024.0, 2048.0], (0.0, 100.0));
+        assert!(axis.place(256.0) > 0.0 && axis.place(2048.0) < 100.0);
+        assert_eq!(axis.label(1024.0, 1.0), "1024");
+        assert!((Axis::log_at(vec![4.0], (0.0, 100.0)).place(4.0) - 50.0).abs() < 1e-9);
     }
 
     #[test]

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::TrainingLog;
 use crate::axis::Axis;
+use crate::style::COLORS;
 use crate::svg::{Anchor, Svg};
-
-/// Okabe and Ito's colours, which colour-blind people can tell apart; the palest two are left out.
-const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000"];
 
 const WIDTH: f64 = 800.0;
 const TITLE_Y: f64 = 24.0;
