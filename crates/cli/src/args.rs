@@ -20,7 +20,7 @@ pub(crate) use bench::Bench;
 pub(crate) use convert::Convert;
 use engine::MemorySize;
 pub(crate) use engine::{BenchModel, Selftest};
-pub(crate) use experiments::Sweep;
+pub(crate) use experiments::{Report, Sweep};
 use lm::LmFlags;
 pub(crate) use model::{Model, ModelImport, ModelInfo, ModelPull, ModelVerb};
 
@@ -88,6 +88,8 @@ pub(crate) enum Verb {
     Bench(Bench),
     /// A matrix of experiments: data sets, networks, formats, windows, codecs ...; goes on where it was cut off
     Sweep(Sweep),
+    /// Results as tables, plots and one self-contained HTML page
+    Report(Report),
     /// How fast a language model runs here, encoding and decoding
     BenchModel(BenchModel),
     /// Does this machine compute what every other one does? Checks the golden numbers with each instruction set

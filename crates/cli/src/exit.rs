@@ -92,6 +92,7 @@ fn code(error: &anyhow::Error) -> u8 {
         }
         if cause.is::<BadTensorFile>()
             || matches!(cause.downcast_ref(), Some(Sweep::Results { .. }))
+            || matches!(cause.downcast_ref(), Some(lmgc_report::ResultsError::Malformed { .. }))
             || cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input)
             || matches!(
                 cause.downcast_ref(),

@@ -43,6 +43,7 @@ fn run_verb(args: &Args) -> anyhow::Result<()> {
         Verb::Model(verb) => commands::model::run(verb, common),
         Verb::Bench(verb) => commands::bench::run(verb, common),
         Verb::Sweep(verb) => commands::sweep::run(verb, common),
+        Verb::Report(verb) => commands::report::run(verb, common),
         Verb::BenchModel(verb) => commands::bench_model::run(verb, common),
         Verb::Selftest(_) => commands::selftest::run(common),
         Verb::Demo(verb) => commands::demo::run(verb, common),

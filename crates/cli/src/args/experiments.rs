@@ -27,3 +27,23 @@ pub(crate) struct Sweep {
     #[arg(long)]
     pub(crate) restart: bool,
 }
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  lmgc report results/small -o report\n  \
+                        lmgc bench grad.safetensors --json > bench.jsonl && lmgc report bench.jsonl -o report\n\n\
+                        DIR gets index.html (one page with everything in it: open it in a browser, send it to somebody), tables.md, \
+                        summary.csv, cells.csv, and each plot as SVG and PNG.")]
+pub(crate) struct Report {
+    /// Results of `lmgc sweep` and `lmgc bench --json`: files of JSON lines, or directories with a results.jsonl
+    #[arg(required = true, value_name = "RESULTS")]
+    pub(crate) results: Vec<PathBuf>,
+    /// Directory for the report
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Title of the page [default: the sweeps' names]
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Replace a report that is in DIR
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}

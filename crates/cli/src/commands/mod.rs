@@ -9,6 +9,7 @@ pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod inspect;
 pub(crate) mod model;
+pub(crate) mod report;
 pub(crate) mod selftest;
 pub(crate) mod sweep;
 pub(crate) mod tokenize;
