@@ -26,10 +26,10 @@ pub(crate) fn overview(results: &Results, groups: &[Group], labels: &Labels) -> 
         0 => format!("{} ok, none failed", results.n_ok()),
         n_failed => format!("{} ok, {n_failed} failed", results.n_ok()),
     };
-    let inputs = records
+    let inputs: BTreeSet<String> = groups
         .iter()
-        .filter(|record| record.settings.dataset.is_none() && record.settings.arch.is_none())
-        .filter_map(|record| record.input.as_deref().map(file_name))
+        .filter(|group| group.data.is_input && !group.data.set.is_empty())
+        .map(|group| labels.data_without_steps(&group.data))
         .collect();
     let versions: BTreeSet<String> = records
         .iter()
@@ -41,7 +41,7 @@ pub(crate) fn overview(results: &Results, groups: &[Group], labels: &Labels) -> 
         ("measured", measures(records)),
         ("sweeps", listed(records.iter().filter_map(|record| record.sweep.as_deref()).collect())),
         ("data sets", listed(settings(|settings| settings.dataset.as_ref()))),
-        ("inputs", listed(inputs)),
+        ("inputs", listed(inputs.iter().map(String::as_str).collect())),
         ("architectures", listed(settings(|settings| settings.arch.as_ref()))),
         ("training runs (tags)", listed(settings(|settings| settings.tag.as_ref()))),
         ("lossy steps", listed(records.iter().filter_map(|record| record.settings.lossy_steps()).collect())),
