@@ -87,6 +87,9 @@ impl Axis {
             return log_label(tick * factor);
         }
         let (value, step) = (tick * factor, self.tick_step * factor);
+        if value.abs().max(step) >= 1e12 || (step > 0.0 && step < 1e-9) {
+            return if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") };
+        }
         let (scale, unit) = match value.abs().max(step) {
             _ if step >= 1e6 => (1e6, "M"),
             _ if step >= 1e3 => (1e3, "k"),
@@ -107,7 +110,7 @@ fn log_label(value: f64) -> String {
         let text = format!("{value:.6}");
         return text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-    format!("{value:e}")
+    format!("{value:.0e}")
 }
 
 fn is_whole(value: f64) -> bool {
@@ -141,6 +144,8 @@ mod tests {
         assert_eq!(labels((1.0, 400.0), 1.0), ["0", "100", "200", "300", "400"]);
         assert_eq!(labels((0.0, 7_000_000.0), 1.0), ["0", "2M", "4M", "6M", "8M"]);
         assert_eq!(labels((1.0, 3.0), 1.0), ["1", "2", "3"]);
+        assert_eq!(labels((0.0, 4e300), 0.0), ["0", "1.0e300", "2.0e300", "3.0e300", "4.0e300"]);
+        assert_eq!(labels((0.0, 4e-300), 0.0), ["0", "1.0e-300", "2.0e-300", "3.0e-300", "4.0e-300"]);
         assert_eq!(labels((-0.2, 0.2), 0.0), ["-0.2", "-0.1", "0.0", "0.1", "0.2"]);
     }
 
@@ -178,6 +183,7 @@ mod tests {
         let axis = Axis::log_at(vec![256.0, 1024.0, 2048.0], (0.0, 100.0));
         assert!(axis.place(256.0) > 0.0 && axis.place(2048.0) < 100.0);
         assert_eq!(axis.label(1024.0, 1.0), "1024");
+        assert_eq!(["1e-5", "0.00015", "1e7"], [1e-5, 0.00015, 9.999999e6].map(|value| axis.label(value, 1.0)));
         assert!((Axis::log_at(vec![4.0], (0.0, 100.0)).place(4.0) - 50.0).abs() < 1e-9);
     }
 

@@ -201,6 +201,8 @@ pub(crate) struct Group {
     pub(crate) data: Data,
     pub(crate) variant: Variant,
     pub(crate) n_failed: usize,
+    /// Records that a later one of the same repeat stands for.
+    pub(crate) n_superseded: usize,
     pub(crate) rate: Option<Stats>,
     pub(crate) bits_per_value: Option<f64>,
     pub(crate) compress_mb_per_s: Option<f64>,
@@ -233,6 +235,7 @@ fn group(data: Data, variant: Variant, records: &[&Record]) -> Group {
     let figures = |of: fn(&Record) -> Option<f64>| ok.iter().filter_map(|record| of(record)).collect::<Vec<f64>>();
     Group {
         n_failed: repeats.len() - ok.len(),
+        n_superseded: records.len() - repeats.len(),
         rate: Stats::of(&figures(|record| record.rate_percent)),
         bits_per_value: mean(&figures(|record| record.bits_per_value)),
         compress_mb_per_s: mean(&figures(|record| record.compress_mb_per_s)),
@@ -333,6 +336,7 @@ mod tests {
         };
         let stats = read(&[repeat("a", 10), repeat("b", 20)])[0].rate.unwrap();
         assert_eq!((stats.n, stats.mean), (1, 20.0));
+        assert_eq!(read(&[repeat("a", 10), repeat("b", 20)])[0].n_superseded, 1);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::groups::{Data, Group, SETTINGS, Setting, Variant};
 use crate::record::Measure;
 use crate::results::file_name;
 
+/// Longer paths that differ further up only are shown whole.
+const MAX_PATH_PARTS: usize = 6;
+
 /// Names for the groups of a report.
 #[derive(Debug)]
 pub(crate) struct Labels {
@@ -15,8 +18,8 @@ pub(crate) struct Labels {
     ambiguous: BTreeSet<String>,
     shows_sample_bytes: bool,
     shows_num_subsample: bool,
-    /// Inputs whose file name is that of another one too.
-    same_file_names: BTreeSet<String>,
+    /// Short names of inputs, by their paths.
+    inputs: BTreeMap<String, String>,
     /// Settings that no name shows.
     pub(crate) common: Vec<String>,
 }
@@ -39,18 +42,12 @@ impl Labels {
         let data: BTreeSet<&Data> = groups.iter().map(|group| &group.data).collect();
         let varies = |of: fn(&Data) -> Option<u64>| data.iter().map(|data| of(data)).collect::<BTreeSet<_>>().len() > 1;
         let inputs: BTreeSet<&str> = data.iter().filter(|data| data.is_input).map(|data| data.set.as_str()).collect();
-        let mut inputs_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for input in inputs {
-            inputs_of.entry(file_name(input)).or_default().push(input);
-        }
-        let same_file_names =
-            inputs_of.into_values().filter(|inputs| inputs.len() > 1).flatten().map(str::to_owned).collect();
         let mut labels = Self {
             shown,
             ambiguous: BTreeSet::new(),
             shows_sample_bytes: varies(|data| data.sample_bytes),
             shows_num_subsample: varies(|data| data.num_subsample),
-            same_file_names,
+            inputs: short_paths(&inputs),
             common: Vec::new(),
         };
         labels.common = labels.common_settings(&variants, &data);
@@ -109,8 +106,7 @@ impl Labels {
     pub(crate) fn data_without_steps(&self, data: &Data) -> String {
         let set = match data.set.as_str() {
             "" => "unnamed data",
-            input if data.is_input && !self.same_file_names.contains(input) => file_name(input),
-            set => set,
+            set => self.inputs.get(set).filter(|_| data.is_input).map_or(set, String::as_str),
         };
         let mut name = set.to_owned();
         if let Some(arch) = &data.arch {
@@ -143,7 +139,8 @@ impl Labels {
                     codecs_of.entry(value).or_default().insert(&variant.codec);
                 }
             }
-            let is_single = codecs_of.len() == 1;
+            // Of a setting that other codecs show in their names, the codecs must be told.
+            let is_single = codecs_of.len() == 1 && !self.shown.values().any(|shown| shown.contains(&setting));
             common.extend(codecs_of.into_iter().map(|(value, codecs)| {
                 let codecs: Vec<&str> = codecs.into_iter().collect();
                 if is_single {
@@ -155,6 +152,33 @@ impl Labels {
         }
         common
     }
+}
+
+/// The ends of paths, as long as it takes to tell them apart.
+fn short_paths(paths: &BTreeSet<&str>) -> BTreeMap<String, String> {
+    let mut short = BTreeMap::new();
+    let mut rest: Vec<&str> = paths.iter().copied().collect();
+    for n_parts in 1..=MAX_PATH_PARTS {
+        let mut paths_of: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for path in rest {
+            paths_of.entry(path_end(path, n_parts)).or_default().push(path);
+        }
+        rest = Vec::new();
+        for (end, paths) in paths_of {
+            match paths.as_slice() {
+                [only] => drop(short.insert((*only).to_owned(), end)),
+                _ => rest.extend(paths),
+            }
+        }
+    }
+    short.extend(rest.into_iter().map(|path| (path.to_owned(), path.to_owned())));
+    short
+}
+
+fn path_end(path: &str, n_parts: usize) -> String {
+    let parts: Vec<&str> = path.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
+    let end = parts.get(parts.len().saturating_sub(n_parts)..).unwrap_or_default().join("/");
+    if end.is_empty() { path.to_owned() } else { end }
 }
 
 /// Whether a setting says how a codec was run rather than which one it is.
@@ -261,6 +285,9 @@ mod tests {
         let (variants, data, _) =
             labels(&[&line(r#""scope":"whole""#), &line(r#""scope":"chunks","chunk_bytes":512"#)]);
         assert_eq!(variants, ["zstd chunks of 512", "zstd whole"]);
+        let auto = r#"{"input":"a/b.npy","codec":"auto","settings":{"level":19,"scope":"file"}}"#;
+        let (.., labels) = self::labels(&[&line(r#""scope":"whole""#), &line(r#""scope":"tensor""#), auto]);
+        assert_eq!(labels.common, ["level 19", "scope file (auto)"]);
         assert_eq!(data[0], "b.npy");
     }
 
@@ -276,8 +303,10 @@ mod tests {
     #[test]
     fn data_are_told_apart() {
         let line = |input: &str| format!(r#"{{"input":"{input}","codec":"x"}}"#);
-        let (_, data, _) = labels(&[&line("a/x.npy"), &line("b/x.npy"), &line("b/y.npy")]);
-        assert_eq!(data, ["a/x.npy", "b/x.npy", "y.npy"]);
+        let (_, data, _) = labels(&[&line("r/a/x.npy"), &line("r/b/x.npy"), &line("r/b/y.npy"), &line("-")]);
+        assert_eq!(data, ["-", "a/x.npy", "b/x.npy", "y.npy"]);
+        let (_, data, _) = labels(&[&line("/"), &line("x"), &line("/x")]);
+        assert_eq!(data, ["/", "/x", "x"]);
         let sample =
             |bytes: u64| format!(r#"{{"codec":"x","settings":{{"dataset":"d","arch":"n","sample_bytes":{bytes}}}}}"#);
         let (_, data, _) = labels(&[&sample(1000), &sample(8192), &sample(1 << 20)]);

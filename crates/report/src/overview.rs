@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::groups::Group;
 use crate::labels::Labels;
 use crate::record::{Measure, Record, Settings, Status};
 use crate::results::{Results, file_name};
 use crate::tables::ESTIMATES;
 
 /// Of longer lists, the beginning is shown.
-const MAX_LISTED: usize = 12;
+const MAX_LISTED: usize = 24;
 
 /// Facts and their values, and what a reader must be told besides.
 pub(crate) struct Overview {
@@ -16,7 +17,7 @@ pub(crate) struct Overview {
     pub(crate) remarks: Vec<String>,
 }
 
-pub(crate) fn overview(results: &Results, labels: &Labels) -> Overview {
+pub(crate) fn overview(results: &Results, groups: &[Group], labels: &Labels) -> Overview {
     let records = results.records();
     let settings = |of: fn(&Settings) -> Option<&String>| {
         records.iter().filter_map(|record| of(&record.settings).map(String::as_str)).collect::<BTreeSet<_>>()
@@ -25,10 +26,10 @@ pub(crate) fn overview(results: &Results, labels: &Labels) -> Overview {
         0 => format!("{} ok, none failed", results.n_ok()),
         n_failed => format!("{} ok, {n_failed} failed", results.n_ok()),
     };
-    let inputs = records
+    let inputs: BTreeSet<String> = groups
         .iter()
-        .filter(|record| record.settings.dataset.is_none() && record.settings.arch.is_none())
-        .filter_map(|record| record.input.as_deref().map(file_name))
+        .filter(|group| group.data.is_input && !group.data.set.is_empty())
+        .map(|group| labels.data_without_steps(&group.data))
         .collect();
     let versions: BTreeSet<String> = records
         .iter()
@@ -40,7 +41,7 @@ pub(crate) fn overview(results: &Results, labels: &Labels) -> Overview {
         ("measured", measures(records)),
         ("sweeps", listed(records.iter().filter_map(|record| record.sweep.as_deref()).collect())),
         ("data sets", listed(settings(|settings| settings.dataset.as_ref()))),
-        ("inputs", listed(inputs)),
+        ("inputs", listed(inputs.iter().map(String::as_str).collect())),
         ("architectures", listed(settings(|settings| settings.arch.as_ref()))),
         ("training runs (tags)", listed(settings(|settings| settings.tag.as_ref()))),
         ("lossy steps", listed(records.iter().filter_map(|record| record.settings.lossy_steps()).collect())),
@@ -50,7 +51,7 @@ pub(crate) fn overview(results: &Results, labels: &Labels) -> Overview {
         ("versions", listed(versions.iter().map(String::as_str).collect())),
     ];
     let facts = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    Overview { facts, remarks: remarks(results) }
+    Overview { facts, remarks: remarks(results, groups) }
 }
 
 fn measures(records: &[Record]) -> Option<String> {
@@ -70,7 +71,7 @@ fn measures(records: &[Record]) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-fn remarks(results: &Results) -> Vec<String> {
+fn remarks(results: &Results, groups: &[Group]) -> Vec<String> {
     let mut remarks = Vec::new();
     if results.records().is_empty() {
         remarks.push("The result files hold no results.".to_owned());
@@ -93,6 +94,12 @@ fn remarks(results: &Results) -> Vec<String> {
         1 => remarks.push("One cell was measured twice; its last result counts.".to_owned()),
         n => remarks
             .push(format!("{n} results are of cells that were measured again; the last result of a cell counts.")),
+    }
+    match groups.iter().map(|group| group.n_superseded).sum() {
+        0 => {}
+        1 => remarks.push("One repeat is in several sweeps; the last of its results counts in means.".to_owned()),
+        n => remarks
+            .push(format!("{n} results are of repeats that occur again later; the last of each counts in means.")),
     }
     let mut versions_of: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, version) in results.records().iter().flat_map(|record| &record.settings.versions) {
@@ -124,7 +131,8 @@ mod tests {
 {"codec":"lm","error":"no","settings":{"dataset":"digits","versions":{"lmgc":"2"}}}
 {"codec":"#;
         let results = Results::parse("x", lines.as_bytes()).unwrap();
-        let overview = overview(&results, &Labels::new(&groups(&results)));
+        let groups = groups(&results);
+        let overview = overview(&results, &groups, &Labels::new(&groups));
         let facts: Vec<(&str, &str)> = overview.facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(facts[0], ("cells", "1 ok, 1 failed"));
         assert!(facts.contains(&("inputs", "b.npy")) && facts.contains(&("versions", "lmgc 1, lmgc 2")));

@@ -31,6 +31,9 @@ pub enum RasterError {
 }
 
 /// Draws pictures with fonts of our own, whatever fonts the machine has.
+///
+/// The fonts' licence (Bitstream Vera's; DejaVu's changes are in the public domain) lets programs carry them along with its
+/// notice, which the font files hold themselves.
 pub(crate) struct Raster {
     options: usvg::Options<'static>,
 }

@@ -66,7 +66,7 @@ pub fn write_report(results: &Results, title: &str, dir: &Path) -> Result<Writte
     let (summaries, failures, cells) =
         (summaries(&groups, &labels), failures(results, &labels), cells(results, &labels));
     let plots = plots::all(&View { groups: &groups, labels: &labels });
-    let overview = overview(results, &labels);
+    let overview = overview(results, &groups, &labels);
     let page =
         Page { title, overview: &overview, summaries: &summaries, plots: &plots, failures: &failures, cells: &cells };
     let mut tables = format!("# {}\n\n", markdown::escape(title));

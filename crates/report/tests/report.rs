@@ -339,3 +339,22 @@ fn a_directory_that_cannot_be_written_is_named() {
     let message = write_report(&parse(""), "x", &file).unwrap_err().to_string();
     assert!(message.contains("file") && message.contains("give a directory"), "{message}");
 }
+
+#[test]
+fn flipped_bits_are_an_error_or_another_result() {
+    let sweep = sweep();
+    let lines: Vec<&str> = sweep.lines().collect();
+    let text = [lines[0], lines[1], lines[9]].join("\n") + "\n";
+    for at in 0..text.len() {
+        for bit in 0..8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1 << bit;
+            if let Ok(results) = Results::parse("x", &bytes) {
+                assert!(results.records().len() <= 4);
+                assert!(
+                    summary(&results).iter().all(|table| table.rows.iter().all(|row| row.len() == table.headers.len()))
+                );
+            }
+        }
+    }
+}

@@ -27,7 +27,7 @@ impl Page<'_> {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
              <body>\n<main>\n<header>\n<h1>{title}</h1>\n\
-             <p class=\"lead\">Lossless compression of gradients: compressed bytes in percent of the original bytes. Lower is better.</p>\n"
+             <p class=\"lead\">Compressed bytes in percent of the bytes that went in. Lower is better.</p>\n"
         );
         self.contents(&mut html);
         html.push_str("</header>\n");

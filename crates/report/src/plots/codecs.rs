@@ -35,23 +35,36 @@ pub(super) fn series_of(variant: &Variant) -> Series {
     if variant.get(Setting::Model).is_some() { WITH_MODEL } else { WITHOUT_MODEL }
 }
 
-/// What the marks mean, in a line.
-pub(super) fn draw_key<'a>(svg: &mut Svg, (left, y): (f64, f64), variants: impl Iterator<Item = &'a Variant> + Clone) {
-    let has_model = |has: bool| variants.clone().any(|variant| variant.get(Setting::Model).is_some() == has);
-    let mut entries = Vec::new();
-    if has_model(true) && has_model(false) {
-        entries.push((WITH_MODEL, false, "with a language model"));
-        entries.push((WITHOUT_MODEL, false, "without"));
+/// What the marks mean, in a line; nothing if there is nothing to tell apart.
+pub(super) struct Key {
+    entries: Vec<(Series, bool, &'static str)>,
+}
+
+impl Key {
+    pub(super) fn new<'a>(variants: impl Iterator<Item = &'a Variant> + Clone) -> Self {
+        let has_model = |has: bool| variants.clone().any(|variant| variant.get(Setting::Model).is_some() == has);
+        let mut entries = Vec::new();
+        if has_model(true) && has_model(false) {
+            entries.push((WITH_MODEL, false, "with a language model"));
+            entries.push((WITHOUT_MODEL, false, "without"));
+        }
+        if let Some(estimate) = variants.clone().find(|variant| variant.is_estimate()) {
+            entries.push((series_of(estimate), true, "hollow: estimate, nothing was written"));
+        }
+        Self { entries }
     }
-    if variants.clone().any(Variant::is_estimate) {
-        let series = variants.clone().find(|variant| variant.is_estimate()).map_or(WITH_MODEL, series_of);
-        entries.push((series, true, "hollow: estimate, nothing was written"));
+
+    pub(super) fn height(&self) -> f64 {
+        if self.entries.is_empty() { 0.0 } else { LEGEND_LINE + 6.0 }
     }
-    let mut x = left + 5.0;
-    for (series, is_estimate, text) in entries {
-        svg.mark(series.shape(), (x, y - 4.0), 4.5, &series.mark(is_estimate), "");
-        svg.text((x + 10.0, y), Anchor::Start, SMALL, text);
-        x += text_width(text, 11.0) + 34.0;
+
+    pub(super) fn draw(&self, svg: &mut Svg, left: f64) {
+        let mut x = left + 5.0;
+        for &(series, is_estimate, text) in &self.entries {
+            svg.mark(series.shape(), (x, 12.0), 4.5, &series.mark(is_estimate), "");
+            svg.text((x + 10.0, 16.0), Anchor::Start, SMALL, text);
+            x += text_width(text, 11.0) + 34.0;
+        }
     }
 }
 
@@ -88,9 +101,10 @@ pub(super) fn draw(view: &View<'_>) -> Result<Plot, Skipped> {
         blocks.iter().flat_map(|block| &block.rows).map(|row| text_width(&row.label, 11.0)).fold(60.0, f64::max);
     let left = label_width + 18.0;
     let layouts: Vec<Layout> = blocks.iter().map(|block| Layout::new(block, left)).collect();
-    let top = LEGEND_LINE + 6.0;
+    let key = Key::new(blocks.iter().flat_map(|block| &block.rows).map(|row| row.variant));
+    let top = key.height();
     let mut svg = Svg::new(WIDTH, top + layouts.iter().map(Layout::height).sum::<f64>());
-    draw_key(&mut svg, (left, 16.0), blocks.iter().flat_map(|block| &block.rows).map(|row| row.variant));
+    key.draw(&mut svg, left);
     let mut y = top;
     for (block, layout) in blocks.iter().zip(&layouts) {
         draw_block(&mut svg, view, block, layout, y);

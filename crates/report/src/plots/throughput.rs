@@ -1,8 +1,8 @@
 //! Rate by speed of compression: a labelled mark for each codec variant.
 
-use super::codecs::{draw_key, series_of};
+use super::codecs::{Key, series_of};
 use super::mark_labels::{FONT, MARK, place_labels};
-use super::panels::{LEGEND_LINE, Panel, WIDTH, counted, limit_panels, range, tight_axis};
+use super::panels::{Panel, WIDTH, counted, limit_panels, range, tight_axis};
 use super::{Plot, Skipped, View};
 use crate::axis::Axis;
 use crate::groups::{Data, Group};
@@ -48,10 +48,11 @@ pub(super) fn draw(view: &View<'_>) -> Result<Plot, Skipped> {
         .map(|row| row.iter().map(|data| of_data(data).len().min(MAX_MARKS)).max().unwrap_or(0))
         .map(|n_marks| (130.0 + 12.0 * n_marks as f64).min(480.0))
         .collect();
-    let mut svg = Svg::new(WIDTH, LEGEND_LINE + heights.iter().map(|height| TITLE + height + AXIS).sum::<f64>());
-    draw_key(&mut svg, (LEFT, 16.0), all().map(|group| &group.variant));
+    let key = Key::new(all().map(|group| &group.variant));
+    let mut svg = Svg::new(WIDTH, key.height() + heights.iter().map(|height| TITLE + height + AXIS).sum::<f64>());
+    key.draw(&mut svg, LEFT);
     let mut n_left_out = 0;
-    let panels = data.chunks(n_across).zip(&heights).scan(LEGEND_LINE, |below, (row, &height)| {
+    let panels = data.chunks(n_across).zip(&heights).scan(key.height(), |below, (row, &height)| {
         let top = *below + TITLE;
         *below = top + height + AXIS;
         let lefts = (0..).map(move |across| LEFT + (width + GAP) * f64::from(across));
