@@ -10,7 +10,8 @@ use crate::results::Results;
 /// Mean, deviation and range of each group.
 pub(crate) fn summary(groups: &[Group], labels: &Labels) -> Result<Vec<u8>, csv::Error> {
     let mut writer = Writer::from_writer(Vec::new());
-    let mut header = vec!["dataset", "arch", "preprocess", "num_subsample", "sample_bytes", "label", "codec"];
+    let mut header = vec!["dataset", "arch", "preprocess", "num_subsample", "sample_bytes", "sample_pieces"];
+    header.extend(["label", "codec"]);
     header.extend(SETTINGS.map(|setting| setting.key()));
     header.extend(["measure", "n", "n_failed", "rate_percent_mean", "rate_percent_sd", "rate_percent_min"]);
     header.extend(["rate_percent_max", "bits_per_value_mean", "compress_mb_per_s_mean", "decompress_mb_per_s_mean"]);
@@ -23,6 +24,7 @@ pub(crate) fn summary(groups: &[Group], labels: &Labels) -> Result<Vec<u8>, csv:
             data.preprocess.clone().unwrap_or_else(|| "none".to_owned()),
             text(data.num_subsample),
             text(data.sample_bytes),
+            text(data.sample_pieces),
             labels.variant(variant),
             variant.codec.clone(),
         ];
@@ -42,7 +44,7 @@ pub(crate) fn summary(groups: &[Group], labels: &Labels) -> Result<Vec<u8>, csv:
 pub(crate) fn cells(results: &Results) -> Result<Vec<u8>, csv::Error> {
     let mut writer = Writer::from_writer(Vec::new());
     let mut header = vec!["sweep", "cell", "status", "measure", "input", "dataset", "arch", "tag", "draw"];
-    header.extend(["num_subsample", "sample_bytes", "preprocess", "codec"]);
+    header.extend(["num_subsample", "sample_bytes", "sample_pieces", "preprocess", "codec"]);
     header.extend(SETTINGS.map(|setting| setting.key()));
     header.extend(["raw_bytes", "compressed_bytes", "rate_percent", "bits_per_value", "compress_mb_per_s"]);
     header.extend(["decompress_mb_per_s", "seconds", "n_tokens", "round_trip", "error", "files"]);
@@ -63,6 +65,7 @@ pub(crate) fn cells(results: &Results) -> Result<Vec<u8>, csv::Error> {
             or_empty(&settings.draw),
             text(settings.num_subsample),
             text(settings.sample_bytes),
+            text(settings.sample_pieces),
             or_empty(&settings.preprocess),
             record.codec.clone(),
         ];
@@ -113,6 +116,6 @@ mod tests {
         let text = String::from_utf8(summary(&groups, &Labels::new(&groups)).unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1], "d,,none,,,x,x,,,,,,,,3,,,,measured,2,0,3,1.4142135623730951,2,4,,,");
+        assert_eq!(lines[1], "d,,none,,,,x,x,,,,,,,,3,,,,measured,2,0,3,1.4142135623730951,2,4,,,");
     }
 }

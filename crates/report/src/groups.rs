@@ -146,6 +146,7 @@ pub(crate) struct Data {
     pub(crate) set: String,
     pub(crate) arch: Option<String>,
     pub(crate) sample_bytes: Option<u64>,
+    pub(crate) sample_pieces: Option<u64>,
     pub(crate) num_subsample: Option<u64>,
     /// Whether `set` is an input's path.
     pub(crate) is_input: bool,
@@ -161,6 +162,7 @@ impl Data {
             set: set.unwrap_or_default(),
             arch: settings.arch.clone(),
             sample_bytes: settings.sample_bytes,
+            sample_pieces: settings.sample_pieces,
             num_subsample: settings.num_subsample,
             is_input,
         }

@@ -16,7 +16,7 @@ pub(crate) struct Labels {
     shown: BTreeMap<String, BTreeSet<Setting>>,
     /// Names without measure that several measures share.
     ambiguous: BTreeSet<String>,
-    shows_sample_bytes: bool,
+    shows_sample: bool,
     shows_num_subsample: bool,
     /// Short names of inputs, by their paths.
     inputs: BTreeMap<String, String>,
@@ -45,7 +45,7 @@ impl Labels {
         let mut labels = Self {
             shown,
             ambiguous: BTreeSet::new(),
-            shows_sample_bytes: varies(|data| data.sample_bytes),
+            shows_sample: varies(|data| data.sample_bytes) || varies(|data| data.sample_pieces),
             shows_num_subsample: varies(|data| data.num_subsample),
             inputs: short_paths(&inputs),
             common: Vec::new(),
@@ -112,8 +112,8 @@ impl Labels {
         if let Some(arch) = &data.arch {
             name = format!("{name}, {arch}");
         }
-        if let Some(bytes) = data.sample_bytes.filter(|_| self.shows_sample_bytes) {
-            name = format!("{name}, {}", byte_count(bytes));
+        if let Some(sample) = sample(data).filter(|_| self.shows_sample) {
+            name = format!("{name}, {sample}");
         }
         if let Some(n) = data.num_subsample.filter(|_| self.shows_num_subsample) {
             name = format!("{name}, {}", files(n));
@@ -124,8 +124,8 @@ impl Labels {
     fn common_settings(&self, variants: &BTreeSet<&Variant>, data: &BTreeSet<&Data>) -> Vec<String> {
         let mut common = Vec::new();
         let the_only = |of: fn(&Data) -> Option<u64>| data.iter().find_map(|data| of(data));
-        if let Some(bytes) = the_only(|data| data.sample_bytes).filter(|_| !self.shows_sample_bytes) {
-            common.push(format!("samples of {}", byte_count(bytes)));
+        if let Some(sample) = data.iter().find_map(|data| sample(data)).filter(|_| !self.shows_sample) {
+            common.push(format!("samples of {sample}"));
         }
         if let Some(n) = the_only(|data| data.num_subsample).filter(|_| !self.shows_num_subsample) {
             common.push(format!("drawn from {}", files(n)));
@@ -225,6 +225,15 @@ fn long(setting: Setting, value: &str) -> String {
 
 fn files(n: u64) -> String {
     if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
+}
+
+/// "8 KiB in 4 pieces", where not all bytes are taken.
+fn sample(data: &Data) -> Option<String> {
+    let bytes = byte_count(data.sample_bytes?);
+    Some(match data.sample_pieces {
+        None | Some(1) => bytes,
+        Some(n) => format!("{bytes} in {n} pieces"),
+    })
 }
 
 /// In units that leave a whole number.

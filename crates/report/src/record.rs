@@ -64,6 +64,8 @@ pub struct Settings {
     pub num_subsample: Option<u64>,
     /// Bytes in a sample.
     pub sample_bytes: Option<u64>,
+    /// From how many places they are.
+    pub sample_pieces: Option<u64>,
     /// Lossy steps before compression; see [`Settings::lossy_steps`].
     pub preprocess: Option<String>,
     /// Language model.
