@@ -75,21 +75,22 @@ const WHITE: &str = "#ffffff";
 const BLACK: &str = "#1a1a1a";
 
 /// Fields that codecs are known to have; one colour each, in all plots.
-const FIELDS: [(&str, FieldStyle); 14] = [
+const FIELDS: [(&str, FieldStyle); 15] = [
     ("separators", FieldStyle { fill: "#54545c", text: WHITE }),
     ("byte 3", FieldStyle { fill: "#08519c", text: WHITE }),
     ("byte 2", FieldStyle { fill: "#2c7fb8", text: WHITE }),
     ("byte 1", FieldStyle { fill: "#7fb8dc", text: BLACK }),
     ("byte 0", FieldStyle { fill: "#c6dfef", text: BLACK }),
-    ("side_information", FieldStyle { fill: "#8c8c8c", text: BLACK }),
+    ("side information", FieldStyle { fill: "#8c8c8c", text: BLACK }),
     ("zero", FieldStyle { fill: "#c9c9c9", text: BLACK }),
     ("sign", FieldStyle { fill: "#b5460f", text: WHITE }),
     ("exponent", FieldStyle { fill: "#e69f00", text: BLACK }),
     ("mantissa", FieldStyle { fill: "#00795a", text: WHITE }),
-    ("lowest_bit", FieldStyle { fill: "#8fd3bd", text: BLACK }),
+    ("lowest bit", FieldStyle { fill: "#8fd3bd", text: BLACK }),
     ("plain", FieldStyle { fill: "#cc79a7", text: BLACK }),
+    ("sign and exponent", FieldStyle { fill: "#e69f00", text: BLACK }),
     ("leading bits", FieldStyle { fill: "#e69f00", text: BLACK }),
-    ("rest", FieldStyle { fill: "#00795a", text: WHITE }),
+    ("other bits", FieldStyle { fill: "#00795a", text: WHITE }),
 ];
 
 /// For all others, in turn.
