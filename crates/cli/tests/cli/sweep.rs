@@ -67,15 +67,40 @@ fn a_killed_sweep_goes_on_and_its_report_has_every_cell() {
 
     let outcome = sandbox.run(&["sweep", "tiny.toml"]);
     assert_eq!(outcome.code, Some(1), "cells failed: {}", outcome.stderr);
-    assert!(outcome.stderr.contains("unknown data set `digit`"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("48 cells failed; the first: "), "{}", outcome.stderr);
     assert!(outcome.text().contains(&format!("{N_OK} of {N_CELLS} cells have results")), "{}", outcome.text());
     let after = results(&sandbox);
     let n_ok = |results: &[Value]| results.iter().filter(|line| line["status"] == "ok").count();
     assert_eq!((sizes(&after).len(), n_ok(&after)), (N_CELLS, N_OK), "each cell once, failures perhaps twice");
+    let reason_of = |cell: &str| {
+        let line = after.iter().find(|line| line["cell"].as_str().unwrap().starts_with(cell)).unwrap();
+        line["error"].as_str().unwrap().to_owned()
+    };
+    assert!(reason_of("digit-convnet/0 draw 2").contains("unknown data set `digit`"));
     for line in &after {
         let failed = line["status"] == "failed";
         assert_eq!((line["error"].is_string(), line["round_trip"].is_null()), (failed, failed), "{line}");
     }
+
+    let report = sandbox.ok(&["report", "results/tiny", "-o", "report", "--json"]).json();
+    assert_eq!((report[0]["n_ok"].as_u64(), report[0]["n_failed"].as_u64()), (Some(24), Some(48)), "{}", report[0]);
+    let page = String::from_utf8(sandbox.read("report/index.html")).unwrap();
+    for words in
+        ["digits, convnet", "tiny hex-none w64", "unknown data set", "model &#39;nobody&#39; is not in the model store"]
+    {
+        assert!(page.contains(words), "{words}");
+    }
+    for name in
+        ["tables.md", "summary.csv", "cells.csv", "rate-by-codec.svg", "rate-by-window.png", "bits-by-field.svg"]
+    {
+        assert!(!sandbox.read(&format!("report/{name}")).is_empty());
+    }
+    assert_eq!(sandbox.run(&["report", "results/tiny", "-o", "report"]).code, Some(1), "-f is for that");
+    let said = sandbox.ok(&["report", "results/tiny", "-o", "report", "-f"]).text();
+    assert!(said.contains("24 cells with results, 48 failed"), "{said}");
+    sandbox.write("wrong.jsonl", b"not a result\n");
+    assert_eq!(sandbox.run(&["report", "wrong.jsonl", "-o", "other"]).code, Some(3));
+    assert_eq!(sandbox.run(&["report", "nothing", "-o", "other"]).code, Some(1));
 
     // The unbroken sweep has the same sizes.
     let whole = sandbox.run(&["sweep", "tiny.toml", "-o", "whole", "--json"]);
