@@ -168,7 +168,7 @@ impl Sweep<'_> {
                 _ if cells.iter().filter(|cell| cell.origin == origin).all(|cell| has_result(results, cell)) => Ok(()),
                 (Origin::Run { dataset, arch, tag }, Some(settings)) => {
                     self.host.tell(&Event::Collecting { origin: &origin });
-                    self.host.collect(&runs, dataset, arch, tag, settings)
+                    measure::guarded(|| self.host.collect(&runs, dataset, arch, tag, settings))
                 }
                 (Origin::Run { .. }, None) if !directory.is_dir() => Err(format!(
                     "no gradients in {}: run lmgc collect, or add a table [gradients.collect]",
@@ -195,7 +195,7 @@ impl Sweep<'_> {
         let Cell { origin, draw, .. } = cell;
         if self.sample.as_ref().is_none_or(|(o, d, _)| (o, d) != (origin, draw)) {
             let drawn = match self.directories.get(origin) {
-                Some(Ok(directory)) => Sample::draw(directory, draw),
+                Some(Ok(directory)) => measure::guarded(|| Sample::draw(directory, draw)),
                 Some(Err(reason)) => Err(reason.clone()),
                 None => Err("no such gradients in the configuration".to_owned()),
             };
