@@ -13,7 +13,7 @@ use crate::Error;
 pub struct Config {
     /// What results and the report call it.
     pub name: String,
-    /// What it shows, in a sentence or two, for the report.
+    /// What it shows, in a sentence or two, for people who run it.
     #[serde(default)]
     pub about: String,
     /// Fetch known models that are not in the model store from the hub.

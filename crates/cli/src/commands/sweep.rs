@@ -25,6 +25,9 @@ pub(crate) fn run(args: &Sweep, common: &Common) -> anyhow::Result<()> {
         list(&config.cells(args.estimate), common);
         return Ok(());
     }
+    if !config.about.is_empty() {
+        say(common, format!("{}: {}", config.name, config.about));
+    }
     let out = args.output.clone().unwrap_or_else(|| Path::new("results").join(&config.name));
     let options = SweepOptions { out, estimate: args.estimate, restart: args.restart };
     let program = Program {
