@@ -65,7 +65,10 @@ fn costs_go_to_the_bytes_that_cause_them() {
     let whole = length(usual, &bytes, Dtype::F32);
     assert_eq!(names(&whole), ["separators", "byte 0", "byte 1", "byte 2", "byte 3"]);
     let grammar = length(LmSettings { mask: Mask::Grammar, ..usual }, &bytes, Dtype::F32);
-    assert!(field(&grammar, "separators") < 0.7 * field(&whole, "separators"), "few tokens can come there: {grammar:?}");
+    assert!(
+        field(&grammar, "separators") < 0.7 * field(&whole, "separators"),
+        "few tokens can come there: {grammar:?}"
+    );
     // 250 values; a tiny model knows nothing of their digits.
     assert!((8.0 * 250.0..16.0 * 250.0).contains(&field(&grammar, "byte 0")), "{grammar:?}");
     // Groups of three bytes cross the values' borders.

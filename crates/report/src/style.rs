@@ -75,7 +75,7 @@ const WHITE: &str = "#ffffff";
 const BLACK: &str = "#1a1a1a";
 
 /// Fields that codecs are known to have; one colour each, in all plots.
-const FIELDS: [(&str, FieldStyle); 15] = [
+const FIELDS: [(&str, FieldStyle); 16] = [
     ("separators", FieldStyle { fill: "#54545c", text: WHITE }),
     ("byte 3", FieldStyle { fill: "#08519c", text: WHITE }),
     ("byte 2", FieldStyle { fill: "#2c7fb8", text: WHITE }),
@@ -90,6 +90,7 @@ const FIELDS: [(&str, FieldStyle); 15] = [
     ("plain", FieldStyle { fill: "#cc79a7", text: BLACK }),
     ("sign and exponent", FieldStyle { fill: "#e69f00", text: BLACK }),
     ("leading bits", FieldStyle { fill: "#e69f00", text: BLACK }),
+    ("stored as it is", FieldStyle { fill: "#f0eee8", text: BLACK }),
     ("other bits", FieldStyle { fill: "#00795a", text: WHITE }),
 ];
 

@@ -125,6 +125,9 @@ fn every_cell_is_measured_once() {
         assert_eq!(record.files.len(), 1);
         assert_eq!(record.n_tokens.is_some(), record.codec == "lm");
         assert_eq!(record.bits_by_field.is_empty(), record.codec == "zstd" || !is_file);
+        // What the file holds, without its headers.
+        let fields: f64 = record.bits_by_field.iter().map(|field| field.bits_per_value).sum();
+        assert!(fields <= record.bits_per_value.unwrap(), "{record:?}");
     }
     let draws: std::collections::BTreeSet<_> = records.iter().map(|record| record.sample_blake3.clone()).collect();
     assert_eq!(draws.len(), 2);
