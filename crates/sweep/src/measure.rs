@@ -55,8 +55,8 @@ impl Figures {
         let (raw_bytes, n_values) = (sample.tensors.n_bytes() as f64, sample.tensors.n_values() as f64);
         let (n_tokens, fields, compressed_bits) = match self {
             Self::Measured { measurement, n_tokens, mut fields } => {
-                // A block that would have become too long is stored as it is.
-                if fields.iter().map(|(_, bits)| bits).sum::<f64>() > 8.0 * measurement.compressed_bytes as f64 {
+                // What would have become more than twice as long is stored as it is.
+                if fields.iter().map(|(_, bits)| bits).sum::<f64>() > 2.0 * 8.0 * raw_bytes {
                     fields = vec![("stored as it is".to_owned(), 8.0 * raw_bytes)];
                 }
                 let mb_per_s = |seconds: f64| (seconds > 0.0).then(|| raw_bytes / 1e6 / seconds);
