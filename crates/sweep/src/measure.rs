@@ -92,10 +92,11 @@ fn figures(host: &dyn Host, cell: &Cell, sample: &Sample) -> Result<Figures, Str
             if cell.is_estimate {
                 return Ok(Figures::Estimated { n_tokens: None, fields: structural_fields(sample)? });
             }
-            let measurement = codec_measurement(contestant, scope, chunk_bytes.unwrap_or(0), sample)?;
-            // What the structural codec spends its bits on follows from coding once more.
             let sees_tensors = matches!(scope, Scope::File | Scope::Tensor);
-            let fields = if is_structural && sees_tensors { structural_fields(sample)? } else { Vec::new() };
+            let measurement = codec_measurement(contestant, scope, chunk_bytes.unwrap_or(0), sample)?;
+            // What the structural codec spends its bits on follows from coding once more. Integers have no fields.
+            let fields = if is_structural && sees_tensors { structural_fields(sample).ok() } else { None };
+            let fields = fields.unwrap_or_default();
             Ok(Figures::Measured { measurement, n_tokens: None, fields })
         }
     }

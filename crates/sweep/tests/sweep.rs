@@ -187,12 +187,15 @@ fn cells_fail_alone() {
             .replace("name = 'test'", "name = 'test'\npull = true")
             .replace("formats = ['hex-space', 'hex-none']", "formats = ['hex-space', 'hex-spaces']")
             .replace("windows = [32]", "windows = [32, 1, 999999]\nbytes-per-group = [4, 5]")
-            .replace("names = ['zstd:3', 'structural']", "names = ['zstd:3', 'zstd:4', 'zstdd', 'lm', 'auto']")
+            .replace(
+                "names = ['zstd:3', 'structural']",
+                "names = ['zstd:3', 'zstd:4', 'zstdd', 'lm', 'auto', 'structural']",
+            )
             .replace("bytes = [1024]", "bytes = [1024]\npreprocess = ['none', 'quantization8', 'quantisation8']")
     });
     let summary = setting.run(false);
     let records = setting.records();
-    assert_eq!((summary.n_cells, records.len()), (2 * 3 * 3 * (48 + 10), summary.n_cells));
+    assert_eq!((summary.n_cells, records.len()), (2 * 3 * 3 * (48 + 12), summary.n_cells));
     let reason = |words: &[&str]| -> String {
         let record = records.iter().find(|record| words.iter().all(|word| record.cell.contains(word)));
         let record = record.unwrap_or_else(|| panic!("no cell {words:?}"));
@@ -225,6 +228,7 @@ fn cells_fail_alone() {
     }
     assert_eq!(reason(&["zstd:3 chunks", convnet]), "");
     assert_eq!(reason(&["zstd:3 file", "quantization8", "digits-convnet"]), "", "1024 of 2000 bytes");
+    assert_eq!(reason(&["structural file", "quantization8", "digits-convnet"]), "", "integers have no fields");
     // Failures are tried again.
     setting.host.ran.borrow_mut().clear();
     let again = setting.run(false);
