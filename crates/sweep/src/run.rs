@@ -129,6 +129,10 @@ pub fn run(config: &Config, options: &SweepOptions, host: &dyn Host) -> Result<S
     }
     let n_resumed = n_done;
     sweep.measure_unknown(&todo);
+    if let Some(cell) = todo.first() {
+        // How large samples are, where no configuration says it; this one is needed next anyway. What goes wrong is told then.
+        let _ = sweep.sample(cell);
+    }
     let seconds_left = sweep.seconds_left(&todo);
     host.tell(&Event::Planned { n_cells: cells.len(), n_done, seconds_left });
     let mut failed = Vec::new();

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Sweep, common: &Common) -> anyhow::Result<()> {
     let program = Program {
         models: Models::new(None, common),
         common,
-        bar: bar(!common.quiet && !common.json, 0, "     sweeping {wide_msg} {bar:24} {pos}/{len}"),
+        bar: bar(!common.quiet && !common.json, 0, "     sweeping {wide_msg} {bar:24} {pos}/{len}{prefix}"),
     };
     let summary = lmgc_sweep::run(&config, &options, &program)?;
     program.bar.finish_and_clear();
@@ -127,7 +127,8 @@ impl Host for Program<'_> {
             }
             Event::Began { cell, n_done, seconds_left } => {
                 self.bar.set_position(*n_done as u64);
-                self.bar.set_message(format!("{cell}; {} left", rough_duration(*seconds_left)));
+                self.bar.set_message(cell.to_string());
+                self.bar.set_prefix(format!(", {} left", rough_duration(*seconds_left)));
             }
             Event::Ended { record } => {
                 if self.common.json {
