@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use lmgc_codec::bench::CHUNK_BYTES;
+
 use crate::config::NO_PREPROCESS;
 use crate::{Codecs, Config, Draws, LanguageModels};
 
@@ -226,7 +228,7 @@ fn codec_methods(table: &Codecs) -> Vec<Method> {
         table.scopes.iter().map(move |scope| Method::Codec {
             name: name.clone(),
             scope: scope.clone(),
-            chunk_bytes: if scope == "chunks" { Some(table.chunk_bytes.unwrap_or(512)) } else { None },
+            chunk_bytes: if scope == "chunks" { Some(table.chunk_bytes.unwrap_or(CHUNK_BYTES)) } else { None },
         })
     };
     table.names.iter().flat_map(in_scopes).collect()

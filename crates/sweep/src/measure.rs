@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmgc_codec::bench::{Contestant, Failure, Limits, Measurement, Scope, measure, measure_file};
-use lmgc_codec::lm::{LanguageModel, LmCodec, LmSettings};
+use lmgc_codec::lm::{CodeLength, LanguageModel, LmCodec, LmSettings};
 use lmgc_codec::structural::Structural;
 use lmgc_codec::{
     BlockInput, CodecId, CodecName, CompressOptions, Error, ModelRecord, ModelSource, NoModels, NoProgress, Piece,
@@ -46,38 +46,38 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
 
 /// What a cell came to.
 enum Figures {
-    Measured { measurement: Measurement, n_tokens: Option<u64>, fields: Vec<(String, f64)> },
-    Estimated { n_tokens: Option<u64>, fields: Vec<(String, f64)> },
+    Measured { measurement: Measurement, length: CodeLength },
+    Estimated { length: CodeLength },
 }
 
 impl Figures {
     fn fill(self, sample: &Sample, record: &mut Record) {
         let (raw_bytes, n_values) = (sample.tensors.n_bytes() as f64, sample.tensors.n_values() as f64);
-        let (n_tokens, fields, compressed_bits) = match self {
-            Self::Measured { measurement, n_tokens, mut fields } => {
+        let (length, compressed_bits) = match self {
+            Self::Measured { measurement, mut length } => {
                 // What would have become more than twice as long is stored as it is.
-                if fields.iter().map(|(_, bits)| bits).sum::<f64>() > 2.0 * 8.0 * raw_bytes {
-                    fields = vec![("stored as it is".to_owned(), 8.0 * raw_bytes)];
+                if length.bits() > 2.0 * 8.0 * raw_bytes {
+                    length.fields = vec![("stored as it is".to_owned(), 8.0 * raw_bytes)];
                 }
                 let mb_per_s = |seconds: f64| (seconds > 0.0).then(|| raw_bytes / 1e6 / seconds);
                 record.compress_mb_per_s = mb_per_s(measurement.compress_seconds);
                 record.decompress_mb_per_s = mb_per_s(measurement.decompress_seconds);
                 record.round_trip = Some(true);
-                (n_tokens, fields, 8.0 * measurement.compressed_bytes as f64)
+                (length, 8.0 * measurement.compressed_bytes as f64)
             }
-            Self::Estimated { n_tokens, fields } => {
-                let bits = fields.iter().map(|(_, bits)| bits).sum();
-                (n_tokens, fields, bits)
+            Self::Estimated { length } => {
+                let bits = length.bits();
+                (length, bits)
             }
         };
         record.status = Status::Ok;
-        record.n_tokens = n_tokens;
+        record.n_tokens = record.settings.model.as_ref().map(|_| length.n_tokens);
         record.compressed_bytes = Some((compressed_bits / 8.0).ceil() as u64);
         if raw_bytes > 0.0 {
             record.rate_percent = Some(100.0 * compressed_bits / 8.0 / raw_bytes);
             record.bits_per_value = Some(compressed_bits / n_values);
             let field = |(field, bits): (String, f64)| FieldBits { field, bits_per_value: bits / n_values };
-            record.bits_by_field = fields.into_iter().map(field).collect();
+            record.bits_by_field = length.fields.into_iter().map(field).collect();
         }
     }
 }
@@ -90,14 +90,13 @@ fn figures(host: &dyn Host, cell: &Cell, sample: &Sample) -> Result<Figures, Str
             let scope: Scope = scope.parse().map_err(say)?;
             let is_structural = contestant.codec == CodecName::One(CodecId::Structural);
             if cell.is_estimate {
-                return Ok(Figures::Estimated { n_tokens: None, fields: structural_fields(sample)? });
+                return Ok(Figures::Estimated { length: structural_length(sample)? });
             }
             let sees_tensors = matches!(scope, Scope::File | Scope::Tensor);
             let measurement = codec_measurement(contestant, scope, chunk_bytes.unwrap_or(0), sample)?;
             // What the structural codec spends its bits on follows from coding once more. Integers have no fields.
-            let fields = if is_structural && sees_tensors { structural_fields(sample).ok() } else { None };
-            let fields = fields.unwrap_or_default();
-            Ok(Figures::Measured { measurement, n_tokens: None, fields })
+            let length = if is_structural && sees_tensors { structural_length(sample).ok() } else { None };
+            Ok(Figures::Measured { measurement, length: length.unwrap_or_default() })
         }
     }
 }
@@ -129,22 +128,19 @@ pub(crate) fn lm_codec(host: &dyn Host, method: &Method) -> Result<(LmCodec, Arc
 fn lm_figures(host: &dyn Host, cell: &Cell, sample: &Sample) -> Result<Figures, String> {
     let (codec, model) = lm_codec(host, &cell.method)?;
     if cell.is_estimate {
-        let (mut n_tokens, mut fields) = (0, Vec::new());
+        let mut length = CodeLength::default();
         for run in &sample.tensors.runs {
             let place = Place { dtype: run.dtype, pieces: &[] };
             let input = BlockInput { bytes: &run.bytes, place, is_token_ids: false };
-            let length = codec.code_length(input, &NoProgress).map_err(say)?;
-            n_tokens += length.n_tokens;
-            add_all(&mut fields, length.fields);
+            length.add_all(&codec.code_length(input, &NoProgress).map_err(say)?);
         }
-        return Ok(Figures::Estimated { n_tokens: Some(n_tokens), fields });
+        return Ok(Figures::Estimated { length });
     }
     let (codec, meter) = codec.metered();
     let options = CompressOptions { codec: CodecName::One(CodecId::Lm), lm: Some(&codec), ..Default::default() };
     let models = OneModel { model, memory_bytes: host.memory_bytes() };
     let measurement = measure_file(&sample.file, &options, &models, ONCE).map_err(reason)?;
-    let length = meter.take();
-    Ok(Figures::Measured { measurement, n_tokens: Some(length.n_tokens), fields: length.fields })
+    Ok(Figures::Measured { measurement, length: meter.take() })
 }
 
 fn reason(failure: Failure) -> String {
@@ -192,26 +188,19 @@ fn codec_measurement(
 }
 
 /// What the structural codec spends on each tensor by itself.
-fn structural_fields(sample: &Sample) -> Result<Vec<(String, f64)>, String> {
-    let mut fields = Vec::new();
+fn structural_length(sample: &Sample) -> Result<CodeLength, String> {
+    let mut length = CodeLength::default();
     for run in &sample.tensors.runs {
         for tensor in &run.tensors {
             let bytes = run.bytes.get(tensor.range.clone()).unwrap_or_default();
             let pieces = [Piece { shape: &tensor.shape, start: 0, len: bytes.len(), reference: None }];
             let place = Place { dtype: run.dtype, pieces: &pieces };
             for costs in Structural::default().cost_by_field(bytes, place).map_err(say)? {
-                add_all(&mut fields, costs.by_name().map(|(name, bits)| (name.replace('_', " "), bits)));
+                for (name, bits) in costs.by_name() {
+                    length.add(name.replace('_', " "), bits);
+                }
             }
         }
     }
-    Ok(fields)
-}
-
-fn add_all(fields: &mut Vec<(String, f64)>, more: impl IntoIterator<Item = (String, f64)>) {
-    for (field, bits) in more {
-        match fields.iter_mut().find(|(name, _)| *name == field) {
-            Some((_, sum)) => *sum += bits,
-            None => fields.push((field, bits)),
-        }
-    }
+    Ok(length)
 }

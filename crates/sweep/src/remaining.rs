@@ -23,16 +23,12 @@ impl Speeds {
     /// What a cell took.
     pub(crate) fn learn(&mut self, cell: &Cell, record: &Record) {
         if let (Some(n_bytes), None) = (record.raw_bytes, &record.error) {
-            self.add(cell, record.seconds, n_bytes);
+            self.expect(cell, record.seconds, n_bytes);
         }
     }
 
     /// What cells like this will probably take.
     pub(crate) fn expect(&mut self, cell: &Cell, seconds: f64, n_bytes: u64) {
-        self.add(cell, seconds, n_bytes);
-    }
-
-    fn add(&mut self, cell: &Cell, seconds: f64, n_bytes: u64) {
         let speed = self.by_method.entry(class(cell)).or_default();
         speed.seconds += seconds;
         speed.n_bytes += n_bytes as f64;

@@ -63,14 +63,13 @@ impl Sample {
         if preprocess.is_empty() && draw.bytes == 0 {
             return Self::new(whole(&sources)?, names, vec![0]);
         }
-        let dtype = dtype_of(&sources);
         let (dtype, bytes) = if preprocess.is_empty() {
-            (dtype.unwrap_or(Dtype::U8), sources.iter().flat_map(|source| &source.bytes).copied().collect())
+            let bytes = sources.iter().flat_map(|source| &source.bytes).copied().collect();
+            (dtype_of(&sources).unwrap_or(Dtype::U8), bytes)
         } else {
-            if let Some(other) = dtype.filter(|&dtype| dtype != Dtype::F32) {
-                return Err(format!("the gradients are {other}; only F32 can be preprocessed"));
-            }
-            (preprocess.output_dtype(), preprocessed(&sources, &preprocess, draw.seed))
+            let processed =
+                (0..).zip(&sources).map(|(index, source)| source.preprocessed(&preprocess, draw.seed, index));
+            (preprocess.output_dtype(), processed.collect::<Result<Vec<_>, _>>().map_err(say)?.concat())
         };
         let (offsets, bytes) = part(bytes, draw)?;
         Self::new(one_tensor(dtype, &bytes)?, names, offsets)
@@ -88,15 +87,6 @@ fn dtype_of(sources: &[Source]) -> Option<Dtype> {
     let mut dtypes = sources.iter().flat_map(|source| source.tensors.iter().map(|tensor| tensor.dtype));
     let first = dtypes.next()?;
     dtypes.all(|dtype| dtype == first).then_some(first)
-}
-
-fn preprocessed(sources: &[Source], preprocess: &Preprocess, seed: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (index, source) in (0..).zip(sources) {
-        let values: Vec<f32> = source.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        bytes.extend(preprocess.apply(&values, seed, index));
-    }
-    bytes
 }
 
 /// The drawn part: pieces of whole chunks, one from each of as many equal stretches, and where they begin.

@@ -176,8 +176,7 @@ impl TokenDataset {
         let bytes = if self.settings.preprocess.is_empty() {
             source.bytes
         } else {
-            let values = f32_values(&source)?;
-            self.settings.preprocess.apply(&values, self.settings.seed, index)
+            source.preprocessed(&self.settings.preprocess, self.settings.seed, index)?
         };
         let TokenStream { ids, side } = tokenize_bytes(tok, ser, &bytes)?;
         self.settings.sources.push(SourceSettings {
@@ -333,18 +332,6 @@ fn table_blake3(tok: &Tokenizer) -> String {
 /// Bytes of all tensors; `None` when that overflows.
 fn total_len_bytes(tensors: &[TensorInfo]) -> Option<u64> {
     tensors.iter().map(TensorInfo::len_bytes).try_fold(0_u64, |sum, len| sum.checked_add(len?))
-}
-
-fn f32_values(source: &Source) -> Result<Vec<f32>> {
-    let error = |what: String| Error::Preprocess { source_name: source.name.clone(), what };
-    if source.tensors.is_empty() {
-        return Err(error("its element type is not known; only f32 can be preprocessed".to_owned()));
-    }
-    if let Some(tensor) = source.tensors.iter().find(|tensor| tensor.dtype != Dtype::F32) {
-        return Err(error(format!("tensor \"{}\" is {}; only F32 can be preprocessed", tensor.name, tensor.dtype)));
-    }
-    // Whole values: the tensors' lengths have been checked.
-    Ok(source.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
 }
 
 /// Takes the first `n` elements off.

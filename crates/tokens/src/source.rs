@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use lmgc_tensors::{Dtype, FileFormat, find_spans};
 use serde::{Deserialize, Serialize};
 
+use crate::preprocess::Preprocess;
 use crate::{Error, Result, as_text};
 
 /// What is to be tokenised: one gradient file.
@@ -74,6 +75,23 @@ impl Source {
             }
         }
         Ok((source, layout.note))
+    }
+
+    /// The values after preprocessing ([`Preprocess::apply`]).
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] for anything but f32.
+    pub fn preprocessed(&self, preprocess: &Preprocess, seed: u64, source_index: u64) -> Result<Vec<u8>> {
+        let error = |what: String| Error::Preprocess { source_name: self.name.clone(), what };
+        if self.tensors.is_empty() {
+            return Err(error("its element type is not known; only f32 can be preprocessed".to_owned()));
+        }
+        if let Some(tensor) = self.tensors.iter().find(|tensor| tensor.dtype != Dtype::F32) {
+            return Err(error(format!("tensor \"{}\" is {}; only F32 can be preprocessed", tensor.name, tensor.dtype)));
+        }
+        // Whole values: the tensors tile the bytes.
+        let values: Vec<f32> = self.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        Ok(preprocess.apply(&values, seed, source_index))
     }
 }
 

@@ -24,14 +24,16 @@ impl CodeLength {
         self.fields.iter().map(|(_, bits)| bits).sum()
     }
 
-    fn add_all(&mut self, other: &Self) {
+    /// Adds another's tokens and fields.
+    pub fn add_all(&mut self, other: &Self) {
         self.n_tokens += other.n_tokens;
         for (field, bits) in &other.fields {
             self.add(field.clone(), *bits);
         }
     }
 
-    pub(super) fn add(&mut self, field: impl Into<String>, bits: f64) {
+    /// Adds bits to a field, which comes last if it is new.
+    pub fn add(&mut self, field: impl Into<String>, bits: f64) {
         let field = field.into();
         match self.fields.iter_mut().find(|(name, _)| *name == field) {
             Some((_, sum)) => *sum += bits,
