@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use lmgc_container::{Header, Stream, Writer};
+use lmgc_container::{Hashes, Header, Stream, Writer};
 
 use crate::lm::LmSettings;
 use crate::{CodecId, Encoded, Error};
@@ -38,7 +38,7 @@ impl<W: Write> BlockOutput<W> {
     }
 
     /// Ends the file: its length, and the header that it got.
-    pub(crate) fn finish(self, header: &Header, hash: [u8; 32]) -> Result<(u64, Header), Error> {
+    pub(crate) fn finish(self, header: &Header, hashes: &Hashes) -> Result<(u64, Header), Error> {
         let mut header = header.clone();
         let writer = match self {
             Self::Streaming(writer) => writer,
@@ -55,7 +55,7 @@ impl<W: Write> BlockOutput<W> {
                 writer
             }
         };
-        let (_, n_bytes) = writer.finish(hash)?;
+        let (_, n_bytes) = writer.finish(hashes)?;
         Ok((n_bytes, header))
     }
 }

@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::compress::compress_with;
-use crate::decompress::{check_hash, decode_blocks};
+use crate::decompress::verify;
 use crate::journal::{self, Journal};
-use crate::streams::StreamMap;
 use crate::{
-    CompressOptions, CompressReport, DecompressReport, EarlierRun, Error, Inspection, ModelSource, Progress, Stage,
-    compress, decompress, inspect, verify_against,
+    CompressOptions, CompressReport, DecompressReport, EarlierRun, Error, Inspection, ModelSource, Progress,
+    SalvageReport, Stage, compress, decompress, inspect, salvage, verify_against,
 };
 
 /// Ending of compressed files.
@@ -197,31 +196,83 @@ pub fn decompress_file(input: &Place, output: &Place, files: &FileOptions<'_>) -
     Ok(report)
 }
 
-/// Decompresses one tensor's bytes.
+/// What decompressing one tensor came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorReport {
+    /// The tensor's length.
+    pub raw_bytes: u64,
+    /// Bytes that were read of the compressed file: header, index, and the tensor's blocks.
+    pub read_bytes: u64,
+}
+
+/// Decompresses one tensor's bytes, reading only what it needs.
 ///
 /// # Errors
-/// As [`decompress_file`]; [`Error::NoSuchTensor`].
-pub fn decompress_tensor(input: &Place, name: &str, output: &Place, files: &FileOptions<'_>) -> Result<u64, Error> {
+/// As [`decompress_file`]; [`Error::NoSuchTensor`], [`Error::TensorHashMismatch`].
+pub fn decompress_tensor(
+    input: &Place,
+    name: &str,
+    output: &Place,
+    files: &FileOptions<'_>,
+) -> Result<TensorReport, Error> {
+    check_output(input, output, files.force)?;
+    let mut source = Counted { input: open_seekable(input)?.into_inner(), n_bytes: 0 };
+    let mut target = Output::create(output)?;
+    let raw_bytes = crate::decompress::tensor(&mut source, name, target.file(), files.models)?;
+    target.finish(files.force)?;
+    Ok(TensorReport { raw_bytes, read_bytes: source.n_bytes })
+}
+
+/// Counts the bytes that are read.
+struct Counted<R> {
+    input: R,
+    n_bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_bytes = self.input.read(buffer)?;
+        self.n_bytes += n_bytes as u64;
+        Ok(n_bytes)
+    }
+}
+
+impl<R: Seek> Seek for Counted<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.input.seek(to)
+    }
+}
+
+/// Checks all checksums, decodes every block and compares all hashes, keeping nothing.
+///
+/// # Errors
+/// As [`decompress`]; [`Error::Damaged`], which tells what is hit, for a damaged file whose header is whole.
+pub fn verify_file(input: &Place, files: &FileOptions<'_>) -> Result<DecompressReport, Error> {
+    let mut source = open_seekable(input)?;
+    // The hashes run over the file in order, the blocks come in another: what is decoded waits in an unnamed file.
+    match verify(&mut source, &mut tempfile::tempfile()?, files.models, files.progress) {
+        Err(error) if error.is_damage() => {
+            let mut restored = tempfile::tempfile()?;
+            match salvage(source, &mut restored, files.models, files.progress, Stage::Verify) {
+                Ok(damage) => Err(Error::Damaged { source: Box::new(error), damage: Box::new(damage) }),
+                Err(unreadable) if unreadable.is_damage() => Err(error),
+                Err(other) => Err(other),
+            }
+        }
+        verified => verified,
+    }
+}
+
+/// Restores what is whole in a damaged file, with zeros for the rest; see [`salvage`].
+///
+/// # Errors
+/// As [`salvage`]; [`Error::OutputExists`] without `force`.
+pub fn salvage_file(input: &Place, output: &Place, files: &FileOptions<'_>) -> Result<SalvageReport, Error> {
     check_output(input, output, files.force)?;
     let source = open_seekable(input)?;
     let mut target = Output::create(output)?;
-    let len = crate::decompress::tensor(source, name, target.file(), files.models)?;
+    let report = salvage(source, target.file(), files.models, files.progress, Stage::Decompress)?;
     target.finish(files.force)?;
-    Ok(len)
-}
-
-/// Checks all checksums, decodes every block and compares the hash of the whole, keeping nothing.
-///
-/// # Errors
-/// As [`decompress`].
-pub fn verify_file(input: &Place, files: &FileOptions<'_>) -> Result<DecompressReport, Error> {
-    let source = open(input)?;
-    // The hash runs over the file in order, the blocks come in another: what is decoded waits in an unnamed file.
-    let mut decoded = tempfile::tempfile()?;
-    let report = decode_blocks(source, files.models, files.progress, Stage::Verify, |map: &StreamMap, info, bytes| {
-        map.write(&mut decoded, info.stream, info.stream_offset, bytes)
-    })?;
-    check_hash(&mut decoded, &report)?;
     Ok(report)
 }
 
