@@ -3,11 +3,17 @@
 mod bits;
 mod gguf;
 mod hub;
+mod lmgc_file;
 mod model;
+mod mutation;
+mod repair;
 mod safetensors;
 
 pub use bits::{Random, gradient_like, odd_floats};
 pub use gguf::{GgufValue, GgufWriter};
 pub use hub::{Behaviour, COMMIT, HubServer, Seen, tiny_folder};
+pub use lmgc_file::{LmgcBlock, LmgcFile, LmgcHeader, LmgcModel, LmgcTensor, lmgc_string};
 pub use model::{TinyFamily, TinyModel, TinyTensor};
+pub use mutation::{mutate_bytes, mutate_structure};
+pub use repair::repair_checksums;
 pub use safetensors::alternating_tensors;
