@@ -3,12 +3,13 @@
 //! An output is written beside its final place under a temporary name, flushed to disk, and renamed when all is well. Until
 //! then what was there stays, and after an error nothing is left behind: but for the progress of a resumable compression.
 
+mod output;
+
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
+use self::output::{Named, Output, directory_of, plain_target};
 use crate::compress::compress_with;
 use crate::decompress::verify;
 use crate::journal::{self, Journal};
@@ -107,7 +108,8 @@ pub fn compress_file(
     check_output(input, output, files.force)?;
     let mut source = open_seekable(input)?;
     let mut target = Output::create(output)?;
-    let report = compress(&mut source, &mut BufWriter::new(target.file()), options, files.progress)?;
+    let file = Named::new(target.file(), output);
+    let report = compress(&mut source, &mut BufWriter::new(file), options, files.progress)?;
     if verify {
         target.file().seek(SeekFrom::Start(0))?;
         verify_against(BufReader::new(target.file()), &mut source, files.models, files.progress)?;
@@ -178,7 +180,7 @@ fn compress_with_journal(
     }
     spool.seek(SeekFrom::Start(0))?;
     let mut target = Output::create(output)?;
-    io::copy(&mut spool, target.file())?;
+    io::copy(&mut spool, &mut Named::new(target.file(), output))?;
     target.finish(files.force)?;
     Ok(report)
 }
@@ -191,7 +193,7 @@ pub fn decompress_file(input: &Place, output: &Place, files: &FileOptions<'_>) -
     check_output(input, output, files.force)?;
     let source = open(input)?;
     let mut target = Output::create(output)?;
-    let report = decompress(source, target.file(), files.models, files.progress)?;
+    let report = decompress(source, &mut Named::new(target.file(), output), files.models, files.progress)?;
     target.finish(files.force)?;
     Ok(report)
 }
@@ -218,7 +220,7 @@ pub fn decompress_tensor(
     check_output(input, output, files.force)?;
     let mut source = Counted { input: open_seekable(input)?.into_inner(), n_bytes: 0 };
     let mut target = Output::create(output)?;
-    let raw_bytes = crate::decompress::tensor(&mut source, name, target.file(), files.models)?;
+    let raw_bytes = crate::decompress::tensor(&mut source, name, &mut Named::new(target.file(), output), files.models)?;
     target.finish(files.force)?;
     Ok(TensorReport { raw_bytes, read_bytes: source.n_bytes })
 }
@@ -329,107 +331,6 @@ pub fn open_seekable(input: &Place) -> Result<BufReader<File>, Error> {
         }
     };
     Ok(BufReader::new(file))
-}
-
-/// Where an output will lie if it is, or will be, a plain file; the target of a symbolic link is replaced, not the link.
-fn plain_target(output: &Place) -> Option<PathBuf> {
-    let Place::File(path) = output else { return None };
-    let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-    path.metadata().map_or(true, |metadata| metadata.is_file()).then_some(path)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// An output that exists under its name only once it is finished.
-enum Output {
-    File {
-        temporary: NamedTempFile,
-        path: PathBuf,
-    },
-    /// Standard output, a device or a pipe: written to, never replaced.
-    Stream {
-        spool: File,
-        place: Place,
-    },
-}
-
-impl Output {
-    fn create(place: &Place) -> Result<Self, Error> {
-        let Some(path) = plain_target(place) else {
-            if let Place::File(path) = place
-                && path.is_dir()
-            {
-                let source = io::ErrorKind::IsADirectory.into();
-                return Err(Error::File { action: "write", path: path.clone(), source });
-            }
-            return Ok(Self::Stream { spool: tempfile::tempfile()?, place: place.clone() });
-        };
-        let directory = directory_of(&path);
-        // The error itself would name the temporary file.
-        let temporary = usual_permissions(tempfile::Builder::new().prefix(".lmgc-").suffix(".tmp"))
-            .tempfile_in(directory)
-            .map_err(|error| Error::File {
-                action: "write into directory",
-                path: directory.to_owned(),
-                source: error.kind().into(),
-            })?;
-        Ok(Self::File { temporary, path })
-    }
-
-    fn file(&mut self) -> &mut File {
-        match self {
-            Self::File { temporary, .. } => temporary.as_file_mut(),
-            Self::Stream { spool, .. } => spool,
-        }
-    }
-
-    fn finish(self, force: bool) -> Result<(), Error> {
-        match self {
-            Self::Stream { mut spool, place } => {
-                spool.seek(SeekFrom::Start(0))?;
-                let mut stream: Box<dyn Write> = match &place {
-                    Place::Standard => Box::new(io::stdout().lock()),
-                    Place::File(path) => {
-                        Box::new(File::options().write(true).open(path).map_err(|source| Error::File {
-                            action: "write",
-                            path: path.clone(),
-                            source,
-                        })?)
-                    }
-                };
-                io::copy(&mut spool, &mut stream)?;
-                stream.flush()?;
-                Ok(())
-            }
-            Self::File { temporary, path } => {
-                let fail = |source| Error::File { action: "write", path: path.clone(), source };
-                temporary.as_file().sync_all().map_err(fail)?;
-                let persisted = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-                match persisted {
-                    Ok(_) => Ok(()),
-                    Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::OutputExists { path }),
-                    Err(e) => Err(fail(e.error)),
-                }
-            }
-        }
-    }
-}
-
-/// Temporary files are private by default; an output gets the permissions of any new file.
-#[cfg(unix)]
-fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> &'a mut tempfile::Builder<'b, 'c> {
-    use std::os::unix::fs::PermissionsExt;
-    builder.permissions(std::fs::Permissions::from_mode(0o666))
-}
-
-#[cfg(not(unix))]
-fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> &'a mut tempfile::Builder<'b, 'c> {
-    builder
 }
 
 /// Writes a whole file under a temporary name and renames it; `-` is standard output.

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn each_tensor_has_the_hash_of_its_bytes() {
-        let bytes: Vec<u8> = (0..3 * CHUNK_BYTES + 5).map(|i| (i * i >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * CHUNK_BYTES + 5).map(|i| ((i * i) >> 7) as u8).collect();
         let (chunk, len) = (CHUNK_BYTES as u64, bytes.len() as u64);
         for tensors in [
             vec![],

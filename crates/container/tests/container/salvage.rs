@@ -6,8 +6,11 @@ use std::ops::Range;
 use crate::files::{Block, hashes, header, read_streaming, small_file, spans, write};
 use lmgc_container::{BlockInfo, Error, Reader, Salvage, SeekReader, Stream, TensorEntry, Writer};
 
-/// The blocks that are found, each with its payload if that is whole; and whether the hashes are there.
-fn salvage(bytes: &[u8]) -> Result<(Vec<(BlockInfo, Option<Vec<u8>>)>, bool), Error> {
+/// A block, and its payload if that is whole.
+type Found = (BlockInfo, Option<Vec<u8>>);
+
+/// The blocks that are found, and whether the hashes are there.
+fn salvage(bytes: &[u8]) -> Result<(Vec<Found>, bool), Error> {
     let mut salvage = Salvage::open(Cursor::new(bytes))?;
     let infos: Vec<BlockInfo> = salvage.blocks().copied().collect();
     let blocks = infos.into_iter().enumerate().map(|(n, info)| (info, salvage.payload(n).ok())).collect();
