@@ -82,7 +82,11 @@ impl std::error::Error for SomeFailed {}
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> u8 {
     let (code, message) = (code(error), message(error));
     if json {
-        Channel::Out.line(json!({ "error": message, "exit_code": code }));
+        let mut record = json!({ "error": message, "exit_code": code });
+        if let Some(lmgc_codec::Error::Damaged { damage, .. }) = error.downcast_ref() {
+            record["damage"] = json!(damage);
+        }
+        Channel::Out.line(record);
     }
     eprintln!("lmgc: {message}");
     code

@@ -1,7 +1,7 @@
 //! What damaged files lack, as people and programs read it.
 
 use lmgc_codec::SalvageReport;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::table;
 use crate::terminal::{bytes, count};

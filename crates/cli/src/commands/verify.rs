@@ -7,7 +7,7 @@ use super::damage;
 use crate::args::{Common, Verify};
 use crate::exit::{self, SomeFailed};
 use crate::models::Models;
-use crate::terminal::{Bars, Channel, bytes, count, say};
+use crate::terminal::{Bars, Channel, bytes, count, say, say_on};
 
 pub(crate) fn run(args: &Verify, common: &Common) -> anyhow::Result<()> {
     let models = Models::new(args.model.as_deref(), common).with_reference(args.reference.as_deref())?;
@@ -30,12 +30,8 @@ fn verify(input: &Place, models: &Models, common: &Common) -> anyhow::Result<()>
         Err(error) => {
             progress.end();
             if let Error::Damaged { damage, .. } = &error {
-                if common.json {
-                    let head = json!({ "input": input.to_string(), "ok": false });
-                    Channel::Out.line(damage::to_json(damage, head)?);
-                }
                 for line in damage::describe(damage) {
-                    say(common, format!("{input}: {line}"));
+                    say_on(Channel::Err, common, format!("{input}: {line}"));
                 }
             }
             return Err(error).with_context(|| format!("{input}"));
