@@ -27,8 +27,10 @@ impl View {
         let Some(piece) = piece.filter(|piece| piece.shape.len() >= 2) else { return flat };
         let n_cols = piece.shape[1..].iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
         let Some(n_cols) = n_cols.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 1) else { return flat };
-        let row_bytes = n_cols as u64 * element_bytes as u64;
-        if n_elements == 0 || !n_elements.is_multiple_of(n_cols) || !piece.start.is_multiple_of(row_bytes) {
+        // A shape may claim any row, however long.
+        let row_bytes = n_cols.checked_mul(element_bytes).map(|n| n as u64);
+        let is_whole = n_elements.is_multiple_of(n_cols) && row_bytes.is_some_and(|n| piece.start.is_multiple_of(n));
+        if n_elements == 0 || !is_whole {
             return flat;
         }
         let (mut n_rows, mut n_cols) = (n_elements / n_cols, n_cols);
@@ -92,6 +94,8 @@ mod tests {
             view(&[7], 0, 7),
             view(&[1, 7], 0, 7),
             view(&[0, 3], 0, 0),
+            view(&[2, 1 << 62, 2], 0, 7),
+            view(&[2, u64::MAX, 2], 0, 7),
         ] {
             assert_eq!(flat.n_coordinates, 1);
         }
