@@ -1,5 +1,4 @@
-//! What the fuzz targets do with their input. `crates/model/tests/fuzz_seeds.rs` runs the same functions over mutated
-//! seeds, so this file uses `lmgc-model` alone.
+//! Model files.
 
 use lmgc_model::{Engine, Kernels, Model, OutputLayer, Segment};
 

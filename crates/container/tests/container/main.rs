@@ -2,5 +2,6 @@
 
 mod damage;
 mod files;
+mod fuzz_seeds;
 mod golden;
 mod round_trip;
