@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lmgc_fuzz::model_config(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lmgc_fuzz::model::model_config(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lmgc_fuzz::safetensors_model(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lmgc_fuzz::model::safetensors_model(data));

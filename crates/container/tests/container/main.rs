@@ -2,6 +2,7 @@
 
 mod damage;
 mod files;
+mod fuzz_seeds;
 mod golden;
 mod round_trip;
 mod salvage;
