@@ -85,6 +85,11 @@ fn scaled(seed: u64, n_rows: usize, n_columns: usize) -> Vec<f32> {
     values.iter().zip(0..).map(|(value, at)| value * scale(at / n_columns) * scale(at % n_columns * 3)).collect()
 }
 
+/// Multiples of a step.
+fn levels(seed: u64, n: usize) -> Vec<f32> {
+    normal(seed, n).iter().map(|value| (value * 4.0).round() * 0.037).collect()
+}
+
 fn floats() -> Vec<u8> {
     file(&[
         ("f64", Dtype::F64, vec![16, 5], f64_bytes(&low_rank(1, 16, 5, 1, 0.1))),
@@ -121,14 +126,12 @@ fn integers() -> Vec<u8> {
 
 /// What quantisation leaves, zeros, constants, and values cut short.
 fn shaped() -> Vec<u8> {
-    let step = 0.037f32;
-    let levels: Vec<f32> = normal(11, 200).iter().map(|value| (value * 4.0).round() * step).collect();
     let short: Vec<f32> = normal(12, 200).iter().map(|value| f32::from_bits(value.to_bits() & 0xffff_8000)).collect();
     let mut sparse = normal(13, 200);
     sparse.iter_mut().enumerate().filter(|(at, _)| at % 4 != 0).for_each(|(_, value)| *value = 0.0);
     file(&[
         ("constant", Dtype::F32, vec![10, 20], f32_bytes(&[1.5; 200])),
-        ("levels", Dtype::F32, vec![10, 20], f32_bytes(&levels)),
+        ("levels", Dtype::F32, vec![10, 20], f32_bytes(&levels(11, 200))),
         ("short", Dtype::F32, vec![20, 10], f32_bytes(&short)),
         ("sparse", Dtype::F32, vec![200], f32_bytes(&sparse)),
         ("zeros", Dtype::F64, vec![5, 5], vec![0; 200]),
@@ -143,13 +146,13 @@ fn tokens(tokenizer: &Tokenizer) -> Vec<u8> {
     TokenDataset::build(vec![source], tokenizer, &serializer, &options).unwrap().to_safetensors_bytes().unwrap()
 }
 
-/// An original: one that is made by formula under this name, or a file below `testdata`.
+/// An original: a file below `testdata`, or one that is made by formula under this name.
 pub(crate) fn original(name: &str, tokenizer: &Tokenizer) -> Vec<u8> {
-    made(name, tokenizer).unwrap_or_else(|| std::fs::read(testdata(name)).unwrap())
+    std::fs::read(testdata(name)).ok().or_else(|| made(name, tokenizer)).unwrap_or_else(|| panic!("no original {name}"))
 }
 
-/// An original that is made by formula. Changes to one that is committed, under `testdata/format-1/originals`, have no effect
-/// on what is.
+/// An original that is made by formula. Those of golden files are committed once they have been made, so that changes here have no effect
+/// on them.
 pub(crate) fn made(name: &str, tokenizer: &Tokenizer) -> Option<Vec<u8>> {
     let one = |shape: &[u64], bytes: Vec<u8>| file(&[("x", Dtype::F32, shape.to_vec(), bytes)]);
     Some(match name.rsplit('/').next()? {
@@ -175,6 +178,15 @@ pub(crate) fn made(name: &str, tokenizer: &Tokenizer) -> Option<Vec<u8>> {
             let values: Vec<f32> = (0..).zip(normal(18, 512 * 520)).map(rare).collect();
             file(&[("x", Dtype::BF16, vec![512, 520], bf16_bytes(&values))])
         }
+        "low-rank.safetensors" => one(&[256, 200], f32_bytes(&low_rank(20, 256, 200, 4, 0.02))),
+        "scales.safetensors" => one(&[150, 250], f32_bytes(&scaled(30, 150, 250))),
+        "steps.safetensors" => one(&[40_000], f32_bytes(&levels(40, 40_000))),
+        "upper-halves.safetensors" => {
+            file(&[("x", Dtype::BF16, vec![64, 32, 3, 3], bf16_bytes(&low_rank(50, 64, 288, 2, 0.5)))])
+        }
+        "doubles.safetensors" => file(&[("x", Dtype::F64, vec![100, 120], f64_bytes(&low_rank(60, 100, 120, 2, 0.1)))]),
+        "zeros.safetensors" => one(&[250, 250], vec![0; 250_000]),
+        "noise.bin" => Random::new(70).bytes(100_000),
         "tokens.safetensors" => tokens(tokenizer),
         _ => return None,
     })

@@ -25,6 +25,8 @@ use trial::Trials;
 
 /// Cases whose memory is measured together.
 const BATCH: usize = 64;
+/// How often a long run says how far it is, in cases.
+const PROGRESS_EVERY: usize = 50_000;
 
 #[test]
 fn damage_ends_in_the_right_bytes_or_in_a_clean_error() {
@@ -46,6 +48,7 @@ fn damage_ends_in_the_right_bytes_or_in_a_clean_error() {
 fn run(subjects: &Subjects, cases: &[Case]) -> Tally {
     let trials = Trials::new(subjects);
     let mut tally = Tally::default();
+    let mut n_done = 0;
     for batch in cases.chunks(BATCH) {
         let (_, n_bytes) =
             watch::peak_memory(|| batch.iter().for_each(|case| tally.add(subjects, case, trials.run(case))));
@@ -55,6 +58,15 @@ fn run(subjects: &Subjects, cases: &[Case]) -> Tally {
                 let (_, n_bytes) = watch::peak_memory(|| trials.run(case));
                 tally.add_memory(subjects, case, n_bytes);
             }
+        }
+        n_done += batch.len();
+        if n_done / PROGRESS_EVERY > (n_done - batch.len()) / PROGRESS_EVERY {
+            println!(
+                "{n_done} of {} cases, {} failures, now {}",
+                cases.len(),
+                tally.failures.len(),
+                subjects.describe(&batch[0])
+            );
         }
     }
     tally
