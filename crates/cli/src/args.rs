@@ -71,7 +71,7 @@ pub(crate) enum Verb {
     Compress(Compress),
     /// Restore the original files, byte for byte
     Decompress(Decompress),
-    /// Check all checksums and decode everything without writing
+    /// Check all checksums and hashes and decode everything without writing; of a damaged file, say which tensors are hit
     Verify(Verify),
     /// Show a .lmgc file's header, tensors, codecs and sizes
     Inspect(Inspect),
@@ -298,7 +298,8 @@ impl LevelFlags {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  lmgc decompress grad.safetensors.lmgc\n  \
-                        lmgc decompress grad.safetensors.lmgc --tensor features.0.weight -o weight.bin")]
+                        lmgc decompress grad.safetensors.lmgc --tensor features.0.weight -o weight.bin\n  \
+                        lmgc decompress damaged.safetensors.lmgc --salvage -o rest.safetensors")]
 pub(crate) struct Decompress {
     /// Files to restore; - for standard input
     #[arg(required = true, value_name = "IN.lmgc")]
@@ -309,6 +310,10 @@ pub(crate) struct Decompress {
     /// Restore the bytes of this tensor alone; needs -o
     #[arg(long, value_name = "NAME", requires = "output")]
     pub(crate) tensor: Option<String>,
+    /// Restore what is whole in a damaged file, with zeros for what is lost, and list the tensors that are not whole; exit code 3
+    /// unless everything is
+    #[arg(long, conflicts_with = "tensor")]
+    pub(crate) salvage: bool,
     /// Language model, if the file needs one [default: the name in the file, from the model store]
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,

@@ -1,7 +1,5 @@
 //! Exit codes: 0 ok, 1 failure, 2 usage, 3 corrupt or mismatched input.
 
-use std::process::ExitCode;
-
 use serde_json::json;
 
 use crate::terminal::Channel;
@@ -34,14 +32,64 @@ impl std::fmt::Display for BadTensorFile {
 
 impl std::error::Error for BadTensorFile {}
 
+/// A damaged file of which not everything could be restored.
+#[derive(Debug)]
+pub(crate) struct NotWhole;
+
+impl std::fmt::Display for NotWhole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("what was restored is not the whole original: lost bytes are zeros in it")
+    }
+}
+
+impl std::error::Error for NotWhole {}
+
+/// How many of several inputs failed; each was reported at once.
+#[derive(Debug)]
+pub(crate) struct SomeFailed {
+    n_inputs: usize,
+    n_failed: usize,
+    code: u8,
+}
+
+impl SomeFailed {
+    /// None of so many inputs, so far.
+    pub(crate) fn of(n_inputs: usize) -> Self {
+        Self { n_inputs, n_failed: 0, code: 0 }
+    }
+
+    /// One more, with this exit code. Bad input outweighs other failures.
+    pub(crate) fn add(&mut self, code: u8) {
+        self.n_failed += 1;
+        self.code = self.code.max(code);
+    }
+
+    /// An error if there was any.
+    pub(crate) fn into_result(self) -> anyhow::Result<()> {
+        if self.n_failed == 0 { Ok(()) } else { Err(self.into()) }
+    }
+}
+
+impl std::fmt::Display for SomeFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} files failed", self.n_failed, self.n_inputs)
+    }
+}
+
+impl std::error::Error for SomeFailed {}
+
 /// Prints the error and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+pub(crate) fn report(error: &anyhow::Error, json: bool) -> u8 {
     let (code, message) = (code(error), message(error));
     if json {
-        Channel::Out.line(json!({ "error": message, "exit_code": code }));
+        let mut record = json!({ "error": message, "exit_code": code });
+        if let Some(lmgc_codec::Error::Damaged { damage, .. }) = error.downcast_ref() {
+            record["damage"] = json!(damage);
+        }
+        Channel::Out.line(record);
     }
     eprintln!("lmgc: {message}");
-    ExitCode::from(code)
+    code
 }
 
 /// The error and its causes, without those that the message before them has quoted already.
@@ -90,7 +138,11 @@ fn code(error: &anyhow::Error) -> u8 {
         {
             return USAGE;
         }
+        if let Some(SomeFailed { code, .. }) = cause.downcast_ref() {
+            return *code;
+        }
         if cause.is::<BadTensorFile>()
+            || cause.is::<NotWhole>()
             || matches!(cause.downcast_ref(), Some(Sweep::Results { .. }))
             || matches!(cause.downcast_ref(), Some(lmgc_report::ResultsError::Malformed { .. }))
             || cause.downcast_ref::<Codec>().is_some_and(Codec::is_bad_input)

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error, args.common.json),
+        Err(error) => ExitCode::from(exit::report(&error, args.common.json)),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use lmgc_container::{Header, Stream, Writer};
+use lmgc_container::{Hashes, Header, Stream, Writer};
 
 use crate::lm::LmSettings;
 use crate::{CodecId, Encoded, Error};
 
 /// The blocks of a file on their way into it.
 pub(crate) enum BlockOutput<W: Write> {
-    Streaming(Writer<W>),
+    Streaming(Box<Writer<W>>),
     /// A file that may turn out not to need its language model.
     Held(W, Vec<HeldBlock>),
 }
@@ -24,7 +24,11 @@ impl<W: Write> BlockOutput<W> {
     /// An output for blocks of a codec.
     pub(crate) fn new(output: W, header: &Header) -> Result<Self, Error> {
         let is_held = header.settings.get(CODEC_SETTING).is_some_and(|codec| *codec == CodecId::Ensemble.to_string());
-        Ok(if is_held { Self::Held(output, Vec::new()) } else { Self::Streaming(Writer::new(output, header)?) })
+        Ok(if is_held {
+            Self::Held(output, Vec::new())
+        } else {
+            Self::Streaming(Box::new(Writer::new(output, header)?))
+        })
     }
 
     pub(crate) fn push(&mut self, stream: Stream, len: u64, encoded: Encoded) -> Result<(), Error> {
@@ -38,10 +42,10 @@ impl<W: Write> BlockOutput<W> {
     }
 
     /// Ends the file: its length, and the header that it got.
-    pub(crate) fn finish(self, header: &Header, hash: [u8; 32]) -> Result<(u64, Header), Error> {
+    pub(crate) fn finish(self, header: &Header, hashes: &Hashes) -> Result<(u64, Header), Error> {
         let mut header = header.clone();
         let writer = match self {
-            Self::Streaming(writer) => writer,
+            Self::Streaming(writer) => *writer,
             Self::Held(output, blocks) => {
                 if !blocks.iter().any(|block| block.encoded.codec.needs_model()) {
                     header.model = None;
@@ -55,7 +59,7 @@ impl<W: Write> BlockOutput<W> {
                 writer
             }
         };
-        let (_, n_bytes) = writer.finish(hash)?;
+        let (_, n_bytes) = writer.finish(hashes)?;
         Ok((n_bytes, header))
     }
 }

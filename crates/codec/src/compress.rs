@@ -1,7 +1,7 @@
 //! From a file to a `.lmgc` file.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, Write};
 
 use lmgc_container::{Header, Stream, TensorEntry};
 use lmgc_tensors::{Dtype, Layout, Span, find_spans};
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::baselines::{self, Auto};
 use crate::block::MIN_BATCH_BYTES;
 use crate::block_output::{BlockOutput, CODEC_SETTING};
+use crate::hashes::hash_file;
 use crate::journal::{Identity, Journal};
 use crate::lm::LmCodec;
 use crate::reference::{self, Reference};
@@ -152,7 +153,7 @@ pub(crate) fn compress_layout<R: Read + Seek, W: Write>(
     }
     let map = StreamMap::new(&header);
     let plan = plan(&map, layout, codecs);
-    let hash = hash_input(input, layout.file_len)?;
+    let hashes = hash_file(input, layout.file_len, &header.tensors)?;
 
     let mut blocks = BlockOutput::new(output, &header)?;
     let mut n_tokens = 0;
@@ -162,7 +163,7 @@ pub(crate) fn compress_layout<R: Read + Seek, W: Write>(
     };
     let mut n_resumed_blocks = 0;
     if let Some(journal) = journal.as_deref_mut() {
-        if let Some(reason) = journal.begin(&Identity::new(hash, &header, options.level)?)? {
+        if let Some(reason) = journal.begin(&Identity::new(hashes.original, &header, options.level)?)? {
             progress.earlier_run(&EarlierRun::Discarded { reason });
         }
         for block in &plan {
@@ -213,7 +214,7 @@ pub(crate) fn compress_layout<R: Read + Seek, W: Write>(
             write(block, encoded)?;
         }
     }
-    let (compressed_bytes, written_header) = blocks.finish(&header, hash)?;
+    let (compressed_bytes, written_header) = blocks.finish(&header, &hashes)?;
     progress.end();
     let mut note = layout.note.clone();
     if header.model.is_some() && written_header.model.is_none() {
@@ -289,16 +290,6 @@ fn header(layout: &Layout, options: &CompressOptions<'_>) -> Result<Header, Erro
             .collect(),
         model: lm,
     })
-}
-
-fn hash_input<R: Read + Seek>(input: &mut R, len: u64) -> Result<[u8; 32], Error> {
-    input.seek(SeekFrom::Start(0))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(input.by_ref().take(len))?;
-    if hasher.count() != len {
-        return Err(Error::InputChanged);
-    }
-    Ok(hasher.finalize().into())
 }
 
 /// The codecs of one job, or of several with the same options.

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use lmgc_container::{BlockInfo, Header, ModelRecord, Reader, SeekReader, Stream};
+use lmgc_container::{BlockInfo, Hashes, Header, ModelRecord, Reader, SeekReader, Stream, TensorEntry};
 use lmgc_model::Kernels;
 use lmgc_tensors::Dtype;
 use rayon::prelude::*;
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::baselines;
 use crate::block::MIN_BATCH_BYTES;
 use crate::block_output::CODEC_SETTING;
+use crate::hashes::hash_file;
 use crate::lm::{DEFAULT_MEMORY_BYTES, LanguageModel, LmCodec, LmSettings};
 use crate::reference::{self, Reference};
 use crate::streams::StreamMap;
@@ -60,8 +61,8 @@ pub struct DecompressReport {
     pub compressed_bytes: u64,
     /// Number of blocks.
     pub n_blocks: usize,
-    /// BLAKE3 hash of the original, which the decoded bytes have.
-    pub original_blake3: [u8; 32],
+    /// BLAKE3 hashes of the original and its tensors, by the file; the decoded bytes have that of the original.
+    pub hashes: Hashes,
 }
 
 /// Decompresses a `.lmgc` file into `output`, writing each byte where it belongs. The hash of what was written is then
@@ -106,7 +107,9 @@ pub fn verify_against<R: Read, O: Read + Seek>(
     models: &dyn ModelSource,
     progress: &dyn Progress,
 ) -> Result<DecompressReport, Error> {
-    let report = decode_blocks(input, models, progress, Stage::Verify, |map, info, bytes| {
+    let mut reader = Reader::new(input)?;
+    let decoders = Decoders::new(reader.header(), models)?;
+    let report = decode_with(&mut reader, decoders, models, progress, Stage::Verify, |map, info, bytes| {
         let expected = map.read(original, info.stream, info.stream_offset, info.raw_len)?;
         match expected.iter().zip(bytes).position(|(a, b)| a != b) {
             None => Ok(()),
@@ -120,31 +123,52 @@ pub fn verify_against<R: Read, O: Read + Seek>(
     Ok(report)
 }
 
-/// Compares the whole of `decoded` with the hash that a file records.
-pub(crate) fn check_hash<R: Read + Seek>(decoded: &mut R, report: &DecompressReport) -> Result<(), Error> {
-    decoded.seek(SeekFrom::Start(0))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(decoded)?;
-    if *hasher.finalize().as_bytes() != report.original_blake3 || hasher.count() != report.raw_bytes {
+/// Decodes a `.lmgc` file into `decoded`, which is empty, and compares all hashes.
+///
+/// # Errors
+/// As [`decompress`]; [`Error::TensorHashMismatch`].
+pub(crate) fn verify<R: Read, W: Read + Write + Seek>(
+    input: R,
+    decoded: &mut W,
+    models: &dyn ModelSource,
+    progress: &dyn Progress,
+) -> Result<DecompressReport, Error> {
+    let mut reader = Reader::new(input)?;
+    let decoders = Decoders::new(reader.header(), models)?;
+    let report = decode_with(&mut reader, decoders, models, progress, Stage::Verify, |map, info, bytes| {
+        map.write(decoded, info.stream, info.stream_offset, bytes)
+    })?;
+    check_all_hashes(decoded, &reader.header().tensors, &report)?;
+    Ok(report)
+}
+
+/// Compares the whole of `decoded`, and each tensor, with the hashes that a file records.
+fn check_all_hashes<R: Read + Seek>(
+    decoded: &mut R,
+    tensors: &[TensorEntry],
+    report: &DecompressReport,
+) -> Result<(), Error> {
+    let found = hash_file(decoded, report.raw_bytes, tensors)?;
+    if found.original != report.hashes.original {
         return Err(Error::HashMismatch);
+    }
+    for ((tensor, found), expected) in tensors.iter().zip(found.tensors).zip(&report.hashes.tensors) {
+        if expected.is_some() && found != *expected {
+            return Err(Error::TensorHashMismatch { name: tensor.name.clone() });
+        }
     }
     Ok(())
 }
 
-/// Decodes a `.lmgc` file without keeping anything, as far as its checksums go and each block decodes.
-///
-/// # Errors
-/// As [`decompress`].
-pub(crate) fn decode_blocks<R: Read>(
-    input: R,
-    models: &dyn ModelSource,
-    progress: &dyn Progress,
-    stage: Stage,
-    sink: impl FnMut(&StreamMap, &BlockInfo, &[u8]) -> Result<(), Error>,
-) -> Result<DecompressReport, Error> {
-    let mut reader = Reader::new(input)?;
-    let decoders = Decoders::new(reader.header(), models)?;
-    decode_with(&mut reader, decoders, models, progress, stage, sink)
+/// Compares the whole of `decoded` with the hash that a file records.
+fn check_hash<R: Read + Seek>(decoded: &mut R, report: &DecompressReport) -> Result<(), Error> {
+    decoded.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(decoded)?;
+    if *hasher.finalize().as_bytes() != report.hashes.original || hasher.count() != report.raw_bytes {
+        return Err(Error::HashMismatch);
+    }
+    Ok(())
 }
 
 fn decode_with<R: Read>(
@@ -189,20 +213,16 @@ fn decode_with<R: Read>(
         }
         n_blocks += batch.len();
     }
-    let trailer = reader.trailer()?;
+    let trailer = reader.trailer()?.clone();
     progress.end();
-    Ok(DecompressReport {
-        raw_bytes,
-        compressed_bytes: trailer.file_len,
-        n_blocks,
-        original_blake3: trailer.original_blake3,
-    })
+    Ok(DecompressReport { raw_bytes, compressed_bytes: trailer.file_len, n_blocks, hashes: trailer.hashes })
 }
 
-/// Decodes the blocks that hold one tensor and writes the tensor's bytes; returns their number.
+/// Decodes the blocks that hold one tensor and writes the tensor's bytes; returns their number. Of several tensors of one
+/// name it is the first.
 ///
 /// # Errors
-/// [`Error::NoSuchTensor`]; otherwise as [`decompress`].
+/// [`Error::NoSuchTensor`]; [`Error::TensorHashMismatch`]; otherwise as [`decompress`].
 pub(crate) fn tensor<R: Read + Seek, W: Write>(
     input: R,
     name: &str,
@@ -218,6 +238,7 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
     // An empty tensor has no run.
     let Some(run) = map.runs().iter().find(|run| run.tensor == Some(wanted)) else { return Ok(0) };
     let (start, end) = (run.stream_offset, run.stream_offset + run.len);
+    let mut hasher = blake3::Hasher::new();
     for info in reader.index().to_vec() {
         let block_end = info.stream_offset + info.raw_len;
         if info.stream != Stream::Data || info.stream_offset >= end || block_end <= start {
@@ -230,6 +251,11 @@ pub(crate) fn tensor<R: Read + Seek, W: Write>(
         let from = start.saturating_sub(info.stream_offset) as usize;
         let to = (end.min(block_end) - info.stream_offset) as usize;
         output.write_all(&bytes[from..to])?;
+        hasher.update(&bytes[from..to]);
+    }
+    let expected = reader.hashes().tensors.get(wanted).copied().flatten();
+    if expected.is_some_and(|expected| *hasher.finalize().as_bytes() != expected) {
+        return Err(Error::TensorHashMismatch { name: name.to_owned() });
     }
     Ok(run.len)
 }

@@ -235,6 +235,20 @@ pub enum Error {
     /// The decoded file's hash is not the one in the file.
     #[error("the decoded bytes do not have the hash that the file records: the file is damaged; nothing was kept")]
     HashMismatch,
+    /// A decoded tensor's hash is not the one in the file.
+    #[error("the decoded bytes of tensor '{name}' do not have the hash that the file records: the file is damaged")]
+    TensorHashMismatch {
+        /// The tensor.
+        name: String,
+    },
+    /// A file that does not decode, and what could be restored of it.
+    #[error("{source}")]
+    Damaged {
+        /// The first fault.
+        source: Box<Error>,
+        /// What is lost.
+        damage: Box<crate::SalvageReport>,
+    },
     /// The input changed while it was being read.
     #[error("the input changed while it was compressed: try again once nothing writes to it")]
     InputChanged,
@@ -272,13 +286,20 @@ impl Error {
     /// Whether the fault lies in the compressed file, or in a model that does not match it (exit code 3).
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Container(error) => error.is_bad_input(),
             Self::ModelMismatch { .. }
             | Self::NumericsRevision { .. }
             | Self::ReferenceMismatch { .. }
             | Self::VocabularyMismatch { .. }
-            | Self::CorruptBlock { .. }
-            | Self::HashMismatch => true,
+            | Self::Damaged { .. } => true,
+            error => error.is_damage(),
+        }
+    }
+
+    /// Whether the fault lies in the bytes of the compressed file.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Container(error) => error.is_bad_input(),
+            Self::CorruptBlock { .. } | Self::HashMismatch | Self::TensorHashMismatch { .. } => true,
             _ => false,
         }
     }

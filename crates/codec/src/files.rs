@@ -3,19 +3,19 @@
 //! An output is written beside its final place under a temporary name, flushed to disk, and renamed when all is well. Until
 //! then what was there stays, and after an error nothing is left behind: but for the progress of a resumable compression.
 
+mod output;
+
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
+use self::output::{Named, Output, directory_of, plain_target};
 use crate::compress::compress_with;
-use crate::decompress::{check_hash, decode_blocks};
+use crate::decompress::verify;
 use crate::journal::{self, Journal};
-use crate::streams::StreamMap;
 use crate::{
-    CompressOptions, CompressReport, DecompressReport, EarlierRun, Error, Inspection, ModelSource, Progress, Stage,
-    compress, decompress, inspect, verify_against,
+    CompressOptions, CompressReport, DecompressReport, EarlierRun, Error, Inspection, ModelSource, Progress,
+    SalvageReport, Stage, compress, decompress, inspect, salvage, verify_against,
 };
 
 /// Ending of compressed files.
@@ -108,7 +108,8 @@ pub fn compress_file(
     check_output(input, output, files.force)?;
     let mut source = open_seekable(input)?;
     let mut target = Output::create(output)?;
-    let report = compress(&mut source, &mut BufWriter::new(target.file()), options, files.progress)?;
+    let file = Named::new(target.file(), output);
+    let report = compress(&mut source, &mut BufWriter::new(file), options, files.progress)?;
     if verify {
         target.file().seek(SeekFrom::Start(0))?;
         verify_against(BufReader::new(target.file()), &mut source, files.models, files.progress)?;
@@ -179,7 +180,7 @@ fn compress_with_journal(
     }
     spool.seek(SeekFrom::Start(0))?;
     let mut target = Output::create(output)?;
-    io::copy(&mut spool, target.file())?;
+    io::copy(&mut spool, &mut Named::new(target.file(), output))?;
     target.finish(files.force)?;
     Ok(report)
 }
@@ -192,36 +193,88 @@ pub fn decompress_file(input: &Place, output: &Place, files: &FileOptions<'_>) -
     check_output(input, output, files.force)?;
     let source = open(input)?;
     let mut target = Output::create(output)?;
-    let report = decompress(source, target.file(), files.models, files.progress)?;
+    let report = decompress(source, &mut Named::new(target.file(), output), files.models, files.progress)?;
     target.finish(files.force)?;
     Ok(report)
 }
 
-/// Decompresses one tensor's bytes.
+/// What decompressing one tensor came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorReport {
+    /// The tensor's length.
+    pub raw_bytes: u64,
+    /// Bytes that were read of the compressed file: header, index, and the tensor's blocks.
+    pub read_bytes: u64,
+}
+
+/// Decompresses one tensor's bytes, reading only what it needs.
 ///
 /// # Errors
-/// As [`decompress_file`]; [`Error::NoSuchTensor`].
-pub fn decompress_tensor(input: &Place, name: &str, output: &Place, files: &FileOptions<'_>) -> Result<u64, Error> {
+/// As [`decompress_file`]; [`Error::NoSuchTensor`], [`Error::TensorHashMismatch`].
+pub fn decompress_tensor(
+    input: &Place,
+    name: &str,
+    output: &Place,
+    files: &FileOptions<'_>,
+) -> Result<TensorReport, Error> {
+    check_output(input, output, files.force)?;
+    let mut source = Counted { input: open_seekable(input)?.into_inner(), n_bytes: 0 };
+    let mut target = Output::create(output)?;
+    let raw_bytes = crate::decompress::tensor(&mut source, name, &mut Named::new(target.file(), output), files.models)?;
+    target.finish(files.force)?;
+    Ok(TensorReport { raw_bytes, read_bytes: source.n_bytes })
+}
+
+/// Counts the bytes that are read.
+struct Counted<R> {
+    input: R,
+    n_bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_bytes = self.input.read(buffer)?;
+        self.n_bytes += n_bytes as u64;
+        Ok(n_bytes)
+    }
+}
+
+impl<R: Seek> Seek for Counted<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.input.seek(to)
+    }
+}
+
+/// Checks all checksums, decodes every block and compares all hashes, keeping nothing.
+///
+/// # Errors
+/// As [`decompress`]; [`Error::Damaged`], which tells what is hit, for a damaged file whose header is whole.
+pub fn verify_file(input: &Place, files: &FileOptions<'_>) -> Result<DecompressReport, Error> {
+    let mut source = open_seekable(input)?;
+    // The hashes run over the file in order, the blocks come in another: what is decoded waits in an unnamed file.
+    match verify(&mut source, &mut tempfile::tempfile()?, files.models, files.progress) {
+        Err(error) if error.is_damage() => {
+            let mut restored = tempfile::tempfile()?;
+            match salvage(source, &mut restored, files.models, files.progress, Stage::Verify) {
+                Ok(damage) => Err(Error::Damaged { source: Box::new(error), damage: Box::new(damage) }),
+                Err(unreadable) if unreadable.is_damage() => Err(error),
+                Err(other) => Err(other),
+            }
+        }
+        verified => verified,
+    }
+}
+
+/// Restores what is whole in a damaged file, with zeros for the rest; see [`salvage`].
+///
+/// # Errors
+/// As [`salvage`]; [`Error::OutputExists`] without `force`.
+pub fn salvage_file(input: &Place, output: &Place, files: &FileOptions<'_>) -> Result<SalvageReport, Error> {
     check_output(input, output, files.force)?;
     let source = open_seekable(input)?;
     let mut target = Output::create(output)?;
-    let len = crate::decompress::tensor(source, name, target.file(), files.models)?;
+    let report = salvage(source, target.file(), files.models, files.progress, Stage::Decompress)?;
     target.finish(files.force)?;
-    Ok(len)
-}
-
-/// Checks all checksums, decodes every block and compares the hash of the whole, keeping nothing.
-///
-/// # Errors
-/// As [`decompress`].
-pub fn verify_file(input: &Place, files: &FileOptions<'_>) -> Result<DecompressReport, Error> {
-    let source = open(input)?;
-    // The hash runs over the file in order, the blocks come in another: what is decoded waits in an unnamed file.
-    let mut decoded = tempfile::tempfile()?;
-    let report = decode_blocks(source, files.models, files.progress, Stage::Verify, |map: &StreamMap, info, bytes| {
-        map.write(&mut decoded, info.stream, info.stream_offset, bytes)
-    })?;
-    check_hash(&mut decoded, &report)?;
     Ok(report)
 }
 
@@ -278,107 +331,6 @@ pub fn open_seekable(input: &Place) -> Result<BufReader<File>, Error> {
         }
     };
     Ok(BufReader::new(file))
-}
-
-/// Where an output will lie if it is, or will be, a plain file; the target of a symbolic link is replaced, not the link.
-fn plain_target(output: &Place) -> Option<PathBuf> {
-    let Place::File(path) = output else { return None };
-    let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-    path.metadata().map_or(true, |metadata| metadata.is_file()).then_some(path)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// An output that exists under its name only once it is finished.
-enum Output {
-    File {
-        temporary: NamedTempFile,
-        path: PathBuf,
-    },
-    /// Standard output, a device or a pipe: written to, never replaced.
-    Stream {
-        spool: File,
-        place: Place,
-    },
-}
-
-impl Output {
-    fn create(place: &Place) -> Result<Self, Error> {
-        let Some(path) = plain_target(place) else {
-            if let Place::File(path) = place
-                && path.is_dir()
-            {
-                let source = io::ErrorKind::IsADirectory.into();
-                return Err(Error::File { action: "write", path: path.clone(), source });
-            }
-            return Ok(Self::Stream { spool: tempfile::tempfile()?, place: place.clone() });
-        };
-        let directory = directory_of(&path);
-        // The error itself would name the temporary file.
-        let temporary = usual_permissions(tempfile::Builder::new().prefix(".lmgc-").suffix(".tmp"))
-            .tempfile_in(directory)
-            .map_err(|error| Error::File {
-                action: "write into directory",
-                path: directory.to_owned(),
-                source: error.kind().into(),
-            })?;
-        Ok(Self::File { temporary, path })
-    }
-
-    fn file(&mut self) -> &mut File {
-        match self {
-            Self::File { temporary, .. } => temporary.as_file_mut(),
-            Self::Stream { spool, .. } => spool,
-        }
-    }
-
-    fn finish(self, force: bool) -> Result<(), Error> {
-        match self {
-            Self::Stream { mut spool, place } => {
-                spool.seek(SeekFrom::Start(0))?;
-                let mut stream: Box<dyn Write> = match &place {
-                    Place::Standard => Box::new(io::stdout().lock()),
-                    Place::File(path) => {
-                        Box::new(File::options().write(true).open(path).map_err(|source| Error::File {
-                            action: "write",
-                            path: path.clone(),
-                            source,
-                        })?)
-                    }
-                };
-                io::copy(&mut spool, &mut stream)?;
-                stream.flush()?;
-                Ok(())
-            }
-            Self::File { temporary, path } => {
-                let fail = |source| Error::File { action: "write", path: path.clone(), source };
-                temporary.as_file().sync_all().map_err(fail)?;
-                let persisted = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-                match persisted {
-                    Ok(_) => Ok(()),
-                    Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::OutputExists { path }),
-                    Err(e) => Err(fail(e.error)),
-                }
-            }
-        }
-    }
-}
-
-/// Temporary files are private by default; an output gets the permissions of any new file.
-#[cfg(unix)]
-fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> &'a mut tempfile::Builder<'b, 'c> {
-    use std::os::unix::fs::PermissionsExt;
-    builder.permissions(std::fs::Permissions::from_mode(0o666))
-}
-
-#[cfg(not(unix))]
-fn usual_permissions<'a, 'b, 'c>(builder: &'a mut tempfile::Builder<'b, 'c>) -> &'a mut tempfile::Builder<'b, 'c> {
-    builder
 }
 
 /// Writes a whole file under a temporary name and renames it; `-` is standard output.

@@ -70,6 +70,8 @@ pub struct TensorSummary {
     pub shape: Vec<u64>,
     /// Its bytes in the original.
     pub raw_bytes: u64,
+    /// BLAKE3 hash of its bytes, in hexadecimal; `None` for an empty tensor, and in files from before there were such hashes.
+    pub blake3: Option<String>,
     /// Its share of the payloads, by bytes, where blocks hold several tensors.
     pub payload_bytes: f64,
     /// Payload bits for each element; `None` for an empty tensor.
@@ -108,11 +110,13 @@ pub fn inspect<R: Read + Seek>(mut input: R) -> Result<Inspection, Error> {
     let mut tensors: Vec<TensorSummary> = header
         .tensors
         .iter()
-        .map(|tensor| TensorSummary {
+        .zip(&reader.hashes().tensors)
+        .map(|(tensor, hash)| TensorSummary {
             name: tensor.name.clone(),
             dtype: tensor.dtype.clone(),
             shape: tensor.shape.clone(),
             raw_bytes: tensor.len,
+            blake3: hash.map(|hash| blake3::Hash::from_bytes(hash).to_string()),
             payload_bytes: 0.0,
             bits_per_value: None,
             codecs: Vec::new(),
@@ -149,7 +153,7 @@ pub fn inspect<R: Read + Seek>(mut input: R) -> Result<Inspection, Error> {
         raw_bytes: header.original_len,
         compressed_bytes,
         rate_percent: (header.original_len > 0).then(|| 100.0 * compressed_bytes as f64 / header.original_len as f64),
-        original_blake3: blake3::Hash::from_bytes(reader.original_blake3()).to_string(),
+        original_blake3: blake3::Hash::from_bytes(reader.hashes().original).to_string(),
         settings: header.settings.clone(),
         model: header.model.as_ref().map(|record| ModelSummary {
             name: record.name.clone(),

@@ -33,12 +33,14 @@ pub mod fast;
 pub mod files;
 mod float_layout;
 pub mod floor;
+mod hashes;
 mod inspect;
 mod journal;
 pub mod lm;
 mod logistic;
 mod progress;
 mod reference;
+mod salvage;
 mod streams;
 pub mod structural;
 
@@ -50,4 +52,5 @@ pub use inspect::{BlockSummary, CodecSummary, Inspection, ModelSummary, TensorSu
 pub use lmgc_container::ModelRecord;
 pub use progress::{EarlierRun, NoProgress, Progress, Stage};
 pub use reference::Reference;
+pub use salvage::{DamagedTensor, LostRange, SalvageReport, salvage};
 pub use structural::Ensemble;

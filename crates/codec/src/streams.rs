@@ -21,6 +21,8 @@ pub(crate) struct Run {
 #[derive(Clone, Debug)]
 pub(crate) struct StreamMap {
     runs: Vec<Run>,
+    /// The runs of each stream, as indices of `runs`: skeleton, data.
+    by_stream: [Vec<usize>; 2],
 }
 
 impl StreamMap {
@@ -42,7 +44,11 @@ impl StreamMap {
             covered_to = file_offset + len;
         }
         push_skeleton(&mut runs, covered_to, header.original_len);
-        Self { runs }
+        let mut by_stream = [Vec::new(), Vec::new()];
+        for (i, run) in runs.iter().enumerate() {
+            by_stream[usize::from(run.stream == Stream::Data)].push(i);
+        }
+        Self { runs, by_stream }
     }
 
     /// All runs, in file order.
@@ -50,25 +56,34 @@ impl StreamMap {
         &self.runs
     }
 
+    /// Length of a stream.
+    pub(crate) fn stream_len(&self, stream: Stream) -> u64 {
+        let last = self.of_stream(stream).last().and_then(|&i| self.runs.get(i));
+        last.map_or(0, |run| run.stream_offset + run.len)
+    }
+
+    fn of_stream(&self, stream: Stream) -> &[usize] {
+        &self.by_stream[usize::from(stream == Stream::Data)]
+    }
+
     /// The runs that hold bytes `start..start + len` of a stream, cut to that range.
     pub(crate) fn slice(&self, stream: Stream, start: u64, len: u64) -> impl Iterator<Item = Run> + '_ {
         let end = start.saturating_add(len);
+        let of_stream = self.of_stream(stream);
         // Stream offsets ascend within each stream, and file offsets overall.
-        self.runs
-            .iter()
-            .filter(move |run| run.stream == stream)
-            .skip_while(move |run| run.stream_offset + run.len <= start)
-            .take_while(move |run| run.stream_offset < end)
-            .map(move |run| {
+        let before = of_stream.partition_point(|&i| self.runs[i].stream_offset + self.runs[i].len <= start);
+        of_stream[before..].iter().map(|&i| self.runs[i]).take_while(move |run| run.stream_offset < end).map(
+            move |run| {
                 let from = start.max(run.stream_offset);
                 let to = end.min(run.stream_offset + run.len);
                 Run {
                     stream_offset: from,
                     file_offset: run.file_offset + (from - run.stream_offset),
                     len: to - from,
-                    ..*run
+                    ..run
                 }
-            })
+            },
+        )
     }
 
     /// The tensors' parts of a stretch of the data stream.

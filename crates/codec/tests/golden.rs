@@ -91,14 +91,14 @@ fn what_goes_beyond_text_is_written_as_it_was() {
     assert_eq!(
         found,
         [
-            "e9002a50b6c841e7",
-            "b5c8b66214b31fc3",
-            "38b1bfeb2fa162dc",
-            "291e96b668a86eb2",
-            "fcf0be258c98d53d",
-            "43927be5384e05d8",
-            "4d148766f9a7faa1",
-            "af4c39b0f393befe",
+            "d7d1e6a65af31bc7",
+            "14b8b8f2687f1ff3",
+            "1ff541b7dabfe619",
+            "c084e2f2fbb5ace8",
+            "470e29f2967e8812",
+            "915c8ce8f768a3d0",
+            "640bc56ee2924bfc",
+            "dc48829d6aed9564",
         ]
     );
 }

@@ -56,7 +56,7 @@ impl BlockInfo {
         let payload_len = fields.varint("block's payload length")?;
         check("block's payload length in bytes", payload_len, max_payload_bytes(raw_len))?;
         let payload_crc32c = fields.u32("block's payload checksum")?;
-        fields.records()?;
+        fields.records(|_, _| Ok(false))?;
         Ok(Self { stream, codec, stream_offset, raw_len, n_lanes, payload_len, payload_crc32c, file_offset })
     }
 

@@ -1,9 +1,10 @@
 //! The footer: index and hash; and the trailer, by which the footer is found from the end of the file.
 
+use crate::limits::check;
 use crate::source::section_len;
 use crate::stream::BlockOrder;
 use crate::wire::{Fields, put_varint};
-use crate::{BlockInfo, Error, Limits, StreamLayout};
+use crate::{BlockInfo, Error, Hashes, Header, Limits, StreamLayout};
 
 /// Last bytes of the file.
 const END_MAGIC: [u8; 4] = *b"\x9aEND";
@@ -16,19 +17,20 @@ pub(crate) const TRAILER_LEN: u64 = 8;
 pub(crate) struct Footer {
     /// All blocks in file order.
     pub(crate) blocks: Vec<BlockInfo>,
-    /// BLAKE3 of the original file.
-    pub(crate) original_blake3: [u8; 32],
+    /// Hashes of the original.
+    pub(crate) hashes: Hashes,
     /// Where in the file the last block ends.
     pub(crate) blocks_end: u64,
 }
 
 /// The footer section's body: `index` holds the blocks' bodies, each with its length in front.
-pub(crate) fn footer_body(n_blocks: u64, index: &[u8], original_blake3: &[u8; 32]) -> Vec<u8> {
+pub(crate) fn footer_body(n_blocks: u64, index: &[u8], hashes: &Hashes, header: &Header) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     put_varint(&mut body, n_blocks);
     body.extend_from_slice(index);
-    body.extend_from_slice(original_blake3);
-    body
+    body.extend_from_slice(&hashes.original);
+    body.extend_from_slice(&hashes.to_record(header)?);
+    Ok(body)
 }
 
 impl Footer {
@@ -37,13 +39,14 @@ impl Footer {
         body: &[u8],
         offset: u64,
         blocks_start: u64,
-        layout: StreamLayout,
+        header: &Header,
         limits: &Limits,
     ) -> Result<Self, Error> {
         let mut fields = Fields::new(body, offset);
-        let mut order = BlockOrder::new(layout);
+        let mut order = BlockOrder::new(StreamLayout::new(header)?);
         let (mut blocks, mut blocks_end) = (Vec::new(), blocks_start);
         let n_blocks = fields.varint("index")?;
+        let index_start = fields.offset();
         for _ in 0..n_blocks {
             let here = fields.corrupt("index entry");
             let block_len = fields.varint("index entry")?;
@@ -57,14 +60,14 @@ impl Footer {
                 (Ok(()), Some(end)) => blocks_end = end,
                 _ => return Err(here),
             }
+            check("index length in bytes", fields.offset() - index_start, limits.max_index_bytes)?;
             blocks.push(block);
         }
         if order.incomplete().is_some() {
             return Err(fields.corrupt("index"));
         }
-        let original_blake3 = fields.array("hash of the original file")?;
-        fields.records()?;
-        Ok(Self { blocks, original_blake3, blocks_end })
+        let hashes = Hashes::read(fields, header)?;
+        Ok(Self { blocks, hashes, blocks_end })
     }
 }
 

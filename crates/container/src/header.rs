@@ -133,7 +133,7 @@ impl Header {
             }),
             _ => return Err(here),
         };
-        fields.records()?;
+        fields.records(|_, _| Ok(false))?;
         Ok(Self { settings, file_format, original_len, tensors, model })
     }
 }

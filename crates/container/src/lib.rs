@@ -8,6 +8,7 @@
 //! - [`Writer`] writes to anything that is [`Write`](std::io::Write), without seeking.
 //! - [`Reader`] reads from anything that is [`Read`](std::io::Read), block by block, and checks everything.
 //! - [`SeekReader`] reads single blocks with the help of the index.
+//! - [`Salvage`] finds what is left of a damaged file.
 //! - [`StreamLayout`] says where a stream's bytes lie in the original.
 //!
 //! The format is specified to the byte in `docs/format.md`.
@@ -15,9 +16,11 @@
 mod block;
 mod error;
 mod footer;
+mod hashes;
 mod header;
 mod limits;
 mod reader;
+mod salvage;
 mod seek_reader;
 mod source;
 mod stream;
@@ -31,9 +34,11 @@ pub mod fields {
 
 pub use block::BlockInfo;
 pub use error::Error;
+pub use hashes::Hashes;
 pub use header::{Header, ModelRecord, TensorEntry};
 pub use limits::Limits;
 pub use reader::{Reader, Trailer};
+pub use salvage::Salvage;
 pub use seek_reader::SeekReader;
 pub use stream::{Stream, StreamLayout};
 pub use writer::Writer;

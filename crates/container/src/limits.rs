@@ -20,7 +20,9 @@ pub struct Limits {
     /// Most original bytes in a block: 64 MiB. Its payload may have twice as many and 64 KiB; a codec that cannot do with
     /// that stores the bytes instead.
     pub max_block_raw_bytes: u64,
-    /// Longest footer section's body, in bytes: 16 MiB.
+    /// Longest index, which is the footer's list of blocks, in bytes: 16 MiB.
+    pub max_index_bytes: u64,
+    /// Longest footer section's body, in bytes: 33 MiB. It holds the index and a hash for each tensor.
     pub max_footer_bytes: u64,
 }
 
@@ -32,7 +34,8 @@ impl Default for Limits {
             max_tensors: 1 << 19,
             max_block_header_bytes: 1 << 12,
             max_block_raw_bytes: 64 << 20,
-            max_footer_bytes: 16 << 20,
+            max_index_bytes: 16 << 20,
+            max_footer_bytes: 33 << 20,
         }
     }
 }

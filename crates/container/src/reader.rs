@@ -5,13 +5,13 @@ use std::io::{BufReader, Read};
 use crate::footer::{Footer, TRAILER_LEN, parse_trailer};
 use crate::source::{SectionKind, Source};
 use crate::stream::BlockOrder;
-use crate::{BlockInfo, Error, Header, Limits, StreamLayout};
+use crate::{BlockInfo, Error, Hashes, Header, Limits, StreamLayout};
 
 /// What stands at the end of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trailer {
-    /// BLAKE3 hash of the original file.
-    pub original_blake3: [u8; 32],
+    /// Hashes of the original file and its tensors.
+    pub hashes: Hashes,
     /// Length of the `.lmgc` file.
     pub file_len: u64,
 }
@@ -30,7 +30,6 @@ pub struct Reader<R> {
     source: Source<BufReader<R>>,
     limits: Limits,
     header: Header,
-    layout: StreamLayout,
     order: BlockOrder,
     blocks_start: u64,
     /// Blocks seen so far.
@@ -56,14 +55,13 @@ impl<R: Read> Reader<R> {
         let mut source = Source::new(BufReader::new(input), 0);
         let section = source.header_section(&limits)?;
         let header = Header::from_body(&section.body, section.body_offset, &limits)?;
-        let layout = StreamLayout::new(&header)?;
+        let order = BlockOrder::new(StreamLayout::new(&header)?);
         Ok(Self {
             blocks_start: source.offset(),
             source,
             limits,
             header,
-            order: BlockOrder::new(layout.clone()),
-            layout,
+            order,
             blocks: Vec::new(),
             state: State::Blocks,
         })
@@ -95,8 +93,8 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// [`Error::Misuse`] before [`next_block`](Self::next_block) has returned `None`.
-    pub fn trailer(&self) -> Result<Trailer, Error> {
-        match self.state {
+    pub fn trailer(&self) -> Result<&Trailer, Error> {
+        match &self.state {
             State::Done(trailer) => Ok(trailer),
             _ => Err(Error::Misuse { what: "the trailer can be read after the last block" }),
         }
@@ -125,8 +123,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn read_end(&mut self, body: &[u8], offset: u64, body_offset: u64) -> Result<(), Error> {
-        let layout = self.layout.clone();
-        let footer = Footer::from_body(body, body_offset, self.blocks_start, layout, &self.limits)?;
+        let footer = Footer::from_body(body, body_offset, self.blocks_start, &self.header, &self.limits)?;
         if footer.blocks != self.blocks {
             return Err(Error::Corrupt { what: "index", offset: body_offset });
         }
@@ -136,8 +133,7 @@ impl<R: Read> Reader<R> {
             return Err(Error::Corrupt { what: "trailer", offset: trailer_offset });
         }
         self.source.end()?;
-        self.state =
-            State::Done(Trailer { original_blake3: footer.original_blake3, file_len: trailer_offset + TRAILER_LEN });
+        self.state = State::Done(Trailer { hashes: footer.hashes, file_len: trailer_offset + TRAILER_LEN });
         Ok(())
     }
 }

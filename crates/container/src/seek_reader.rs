@@ -4,7 +4,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use crate::footer::{Footer, TRAILER_LEN, parse_trailer};
 use crate::source::{SectionKind, Source};
-use crate::{BlockInfo, Error, Header, Limits, Reader, StreamLayout};
+use crate::{BlockInfo, Error, Hashes, Header, Limits, Reader};
 
 /// Enough for a typical block header, little enough that hardly more is read than asked for.
 const BUFFER_BYTES: usize = 64;
@@ -18,7 +18,7 @@ pub struct SeekReader<R> {
     limits: Limits,
     header: Header,
     blocks: Vec<BlockInfo>,
-    original_blake3: [u8; 32],
+    hashes: Hashes,
 }
 
 impl<R: Read + Seek> SeekReader<R> {
@@ -42,13 +42,12 @@ impl<R: Read + Seek> SeekReader<R> {
         let section = source.header_section(&limits)?;
         let blocks_start = source.offset();
         let header = Header::from_body(&section.body, section.body_offset, &limits)?;
-        let layout = StreamLayout::new(&header)?;
-        let footer = match read_footer(&mut input, blocks_start, layout, &limits) {
+        let footer = match read_footer(&mut input, blocks_start, &header, &limits) {
             Ok(footer) => footer,
             Err(Error::Io(error)) => return Err(Error::Io(error)),
             Err(error) => return Err(diagnose(&mut input, &limits).err().unwrap_or(error)),
         };
-        Ok(Self { input, limits, header, blocks: footer.blocks, original_blake3: footer.original_blake3 })
+        Ok(Self { input, limits, header, blocks: footer.blocks, hashes: footer.hashes })
     }
 
     /// The header.
@@ -61,9 +60,9 @@ impl<R: Read + Seek> SeekReader<R> {
         &self.blocks
     }
 
-    /// BLAKE3 hash of the original file.
-    pub fn original_blake3(&self) -> [u8; 32] {
-        self.original_blake3
+    /// Hashes of the original file and its tensors.
+    pub fn hashes(&self) -> &Hashes {
+        &self.hashes
     }
 
     /// Reads the payload of a block of the [`index`](Self::index).
@@ -96,10 +95,10 @@ impl<R: Read + Seek> SeekReader<R> {
 }
 
 /// Reads the footer by way of the trailer.
-fn read_footer<R: Read + Seek>(
+pub(crate) fn read_footer<R: Read + Seek>(
     input: &mut R,
     blocks_start: u64,
-    layout: StreamLayout,
+    header: &Header,
     limits: &Limits,
 ) -> Result<Footer, Error> {
     let file_len = input.seek(SeekFrom::End(0))?;
@@ -120,7 +119,7 @@ fn read_footer<R: Read + Seek>(
     if section.kind != SectionKind::Footer || source.offset() != trailer_offset {
         return Err(bad_trailer());
     }
-    let footer = Footer::from_body(&section.body, section.body_offset, blocks_start, layout, limits)?;
+    let footer = Footer::from_body(&section.body, section.body_offset, blocks_start, header, limits)?;
     if footer.blocks_end != footer_offset {
         return Err(Error::Corrupt { what: "index", offset: section.body_offset });
     }

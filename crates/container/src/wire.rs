@@ -211,15 +211,19 @@ impl<'a> Fields<'a> {
         Ok(string.to_owned())
     }
 
-    /// Reads the records that fill the rest of a body. This version defines none: even tags may be ignored, odd ones
-    /// may not.
-    pub(crate) fn records(mut self) -> Result<(), Error> {
+    /// Reads the records that fill the rest of a body; `known` takes those that it knows. Of the others those with even tags
+    /// may be ignored, those with odd ones may not.
+    pub(crate) fn records(
+        mut self,
+        mut known: impl FnMut(u64, Fields<'a>) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         while !self.is_empty() {
             let offset = self.offset;
             let tag = self.varint("record")?;
             let len = self.varint("record")?;
-            self.bytes(len, "record")?;
-            if tag & 1 != 0 {
+            let contents_offset = self.offset;
+            let contents = Fields::new(self.bytes(len, "record")?, contents_offset);
+            if !known(tag, contents)? && tag & 1 != 0 {
                 return Err(Error::UnsupportedFeature { what: "record", value: tag, offset });
             }
         }
@@ -287,11 +291,12 @@ mod tests {
 
     #[test]
     fn unknown_records_are_skipped_only_if_their_tag_is_even() {
-        assert!(Fields::new(&[], 0).records().is_ok());
-        assert!(Fields::new(&[2, 3, 9, 9, 9, 0, 0], 0).records().is_ok());
-        assert!(matches!(Fields::new(&[2, 3, 9, 9], 0).records(), Err(Error::Corrupt { what: "record", offset: 2 })));
+        let records = |bytes, offset| Fields::new(bytes, offset).records(|tag, _| Ok(tag == 7));
+        assert!(records(&[], 0).is_ok());
+        assert!(records(&[2, 3, 9, 9, 9, 0, 0, 7, 0], 0).is_ok());
+        assert!(matches!(records(&[2, 3, 9, 9], 0), Err(Error::Corrupt { what: "record", offset: 2 })));
         assert!(matches!(
-            Fields::new(&[0, 1, 9, 5, 0], 10).records(),
+            records(&[0, 1, 9, 5, 0], 10),
             Err(Error::UnsupportedFeature { what: "record", value: 5, offset: 13 })
         ));
     }
@@ -321,7 +326,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
             let _ = Fields::new(&bytes, 0).string("test");
             let _ = Fields::new(&bytes, 0).narrow::<u16>("test");
-            let _ = Fields::new(&bytes, 0).records();
+            let _ = Fields::new(&bytes, 0).records(|_, _| Ok(false));
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::{check, max_payload_bytes};
 use crate::source::{SectionKind, prologue, section_bytes};
 use crate::stream::BlockOrder;
 use crate::wire::put_varint;
-use crate::{BlockInfo, Error, Header, Limits, Stream, StreamLayout};
+use crate::{BlockInfo, Error, Hashes, Header, Limits, Stream, StreamLayout};
 
 /// Writes a `.lmgc` file, without seeking.
 ///
@@ -22,6 +22,7 @@ pub struct Writer<W> {
     /// The footer's list of blocks so far.
     index: Vec<u8>,
     limits: Limits,
+    header: Header,
 }
 
 impl<W: Write> Writer<W> {
@@ -34,7 +35,8 @@ impl<W: Write> Writer<W> {
         let limits = Limits::default();
         let order = BlockOrder::new(StreamLayout::new(header)?);
         let body = header.to_body(&limits)?;
-        let mut writer = Self { output, written_len: 0, order, n_blocks: 0, index: Vec::new(), limits };
+        let mut writer =
+            Self { output, written_len: 0, order, n_blocks: 0, index: Vec::new(), limits, header: header.clone() };
         writer.write(&section_bytes(prologue(), SectionKind::Header, &body))?;
         Ok(writer)
     }
@@ -67,9 +69,9 @@ impl<W: Write> Writer<W> {
         check("block's original length in bytes", raw_len, self.limits.max_block_raw_bytes)?;
         check("block's payload length in bytes", block.payload_len, max_payload_bytes(raw_len))?;
         let body = block.to_body();
-        // Leave room for the number of blocks and the hash.
-        let footer_len = self.index.len() as u64 + body.len() as u64 + 64;
-        check("footer length in bytes", footer_len, self.limits.max_footer_bytes)?;
+        // An entry is the body and at most two bytes of its length.
+        let index_len = self.index.len() as u64 + body.len() as u64 + 2;
+        check("index length in bytes", index_len, self.limits.max_index_bytes)?;
         self.order.accept(&block).map_err(|why| Error::MisplacedBlock {
             stream,
             stream_offset: block.stream_offset,
@@ -84,15 +86,15 @@ impl<W: Write> Writer<W> {
         self.write(payload)
     }
 
-    /// Ends the file, given the BLAKE3 hash of the original one, and flushes. Returns the output and the file's length.
+    /// Ends the file, given the hashes of the original one, and flushes. Returns the output and the file's length.
     ///
     /// # Errors
-    /// [`Error::StreamIncomplete`] if blocks are missing, [`Error::Io`].
-    pub fn finish(mut self, original_blake3: [u8; 32]) -> Result<(W, u64), Error> {
+    /// [`Error::StreamIncomplete`] if blocks are missing, [`Error::Misuse`] if hashes are, [`Error::Io`].
+    pub fn finish(mut self, hashes: &Hashes) -> Result<(W, u64), Error> {
         if let Some((stream, written, expected)) = self.order.incomplete() {
             return Err(Error::StreamIncomplete { stream, written, expected });
         }
-        let body = footer_body(self.n_blocks, &self.index, &original_blake3);
+        let body = footer_body(self.n_blocks, &self.index, hashes, &self.header)?;
         let footer = section_bytes(Vec::new(), SectionKind::Footer, &body);
         self.write(&footer)?;
         // The limits keep the footer far below 4 GiB.

@@ -1,11 +1,12 @@
 use anyhow::Context;
-use lmgc_codec::files::{FileOptions, Place, decompress_file, decompress_tensor};
+use lmgc_codec::files::{FileOptions, Place, decompress_file, decompress_tensor, salvage_file};
 use serde_json::json;
 
+use super::damage;
 use crate::args::{Common, Decompress};
-use crate::exit::UsageError;
+use crate::exit::{NotWhole, UsageError};
 use crate::models::Models;
-use crate::terminal::{Bars, Channel, bytes};
+use crate::terminal::{Bars, Channel, bytes, say_on};
 
 pub(crate) fn run(args: &Decompress, common: &Common) -> anyhow::Result<()> {
     if args.output.is_some() && args.inputs.len() > 1 {
@@ -20,21 +21,46 @@ pub(crate) fn run(args: &Decompress, common: &Common) -> anyhow::Result<()> {
         };
         let progress = Bars::new(common, input.to_string());
         let files = FileOptions { force: args.force, models: &models, progress: &progress };
-        let raw_bytes = match &args.tensor {
-            Some(name) => decompress_tensor(&input, name, &output, &files),
-            None => decompress_file(&input, &output, &files).map(|report| report.raw_bytes),
-        }
-        .with_context(|| format!("{input}"))?;
-        if common.json {
-            Channel::beside(output.as_path()).line(json!({
-                "input": input.to_string(),
-                "output": output.to_string(),
-                "tensor": args.tensor,
-                "raw_bytes": raw_bytes,
-            }));
-        } else if !common.quiet {
-            eprintln!("{input}: {} -> {output}", bytes(raw_bytes));
-        }
+        restore(args, common, &input, &output, &files).with_context(|| format!("{input}"))?;
     }
+    Ok(())
+}
+
+fn restore(
+    args: &Decompress,
+    common: &Common,
+    input: &Place,
+    output: &Place,
+    files: &FileOptions<'_>,
+) -> anyhow::Result<()> {
+    let mut record = json!({
+        "input": input.to_string(),
+        "output": output.to_string(),
+        "tensor": args.tensor,
+    });
+    let channel = Channel::beside(output.as_path());
+    if args.salvage {
+        let report = salvage_file(input, output, files)?;
+        if common.json {
+            channel.line(damage::to_json(&report, record)?);
+        }
+        for line in damage::describe(&report) {
+            say_on(Channel::Err, common, format!("{input}: {line}"));
+        }
+        return if report.is_whole { Ok(()) } else { Err(NotWhole.into()) };
+    }
+    let (raw_bytes, read) = match &args.tensor {
+        Some(name) => {
+            let report = decompress_tensor(input, name, output, files)?;
+            record["read_bytes"] = report.read_bytes.into();
+            (report.raw_bytes, format!("read {}, ", bytes(report.read_bytes)))
+        }
+        None => (decompress_file(input, output, files)?.raw_bytes, String::new()),
+    };
+    record["raw_bytes"] = raw_bytes.into();
+    if common.json {
+        channel.line(record);
+    }
+    say_on(Channel::Err, common, format!("{input}: {read}{} -> {output}", bytes(raw_bytes)));
     Ok(())
 }

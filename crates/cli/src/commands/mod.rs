@@ -5,6 +5,7 @@ pub(crate) mod bench_model;
 pub(crate) mod collect;
 pub(crate) mod compress;
 pub(crate) mod convert;
+mod damage;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod inspect;

@@ -4,6 +4,7 @@ mod bench;
 mod collect;
 mod convert;
 mod errors;
+mod faults;
 mod files;
 mod gradients;
 mod lm;

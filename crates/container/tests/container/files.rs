@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use lmgc_container::{BlockInfo, Error, Header, ModelRecord, Reader, SeekReader, Stream, TensorEntry, Writer};
+use lmgc_container::{BlockInfo, Error, Hashes, Header, ModelRecord, Reader, SeekReader, Stream, TensorEntry, Writer};
 
 /// A block to be written.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub(crate) struct Block {
 pub(crate) struct Contents {
     pub(crate) header: Header,
     pub(crate) blocks: Vec<(BlockInfo, Vec<u8>)>,
-    pub(crate) original_blake3: [u8; 32],
+    pub(crate) hashes: Hashes,
 }
 
 /// A raw file's header, with byte tensors at the given offsets and of the given lengths.
@@ -95,13 +95,23 @@ pub(crate) fn small_file() -> Vec<u8> {
     write(&header, &blocks, std::array::from_fn(|i| 255 - i as u8))
 }
 
+/// Hashes, made up for the tensors but for one that is the original.
+pub(crate) fn hashes(header: &Header, original: [u8; 32]) -> Hashes {
+    let tensors = (1..).zip(&header.tensors).map(|(n, tensor)| match tensor.len {
+        0 => None,
+        len if len == header.original_len => Some(original),
+        _ => Some([n; 32]),
+    });
+    Hashes { original, tensors: tensors.collect() }
+}
+
 /// Writes a file.
 pub(crate) fn write(header: &Header, blocks: &[Block], original_blake3: [u8; 32]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), header).unwrap();
     for block in blocks {
         writer.write_block(block.stream, block.codec, block.raw_len, block.n_lanes, &block.payload).unwrap();
     }
-    let (bytes, len) = writer.finish(original_blake3).unwrap();
+    let (bytes, len) = writer.finish(&hashes(header, original_blake3)).unwrap();
     assert_eq!(bytes.len() as u64, len);
     bytes
 }
@@ -115,7 +125,7 @@ pub(crate) fn read_streaming(bytes: &[u8]) -> Result<Contents, Error> {
     }
     let trailer = reader.trailer()?;
     assert_eq!(trailer.file_len, bytes.len() as u64);
-    Ok(Contents { header: reader.header().clone(), blocks, original_blake3: trailer.original_blake3 })
+    Ok(Contents { header: reader.header().clone(), blocks, hashes: trailer.hashes.clone() })
 }
 
 /// Reads a file by its index.
@@ -125,5 +135,5 @@ pub(crate) fn read_seeking(bytes: &[u8]) -> Result<Contents, Error> {
     for info in reader.index().to_vec() {
         blocks.push((info, reader.read_block(&info)?));
     }
-    Ok(Contents { header: reader.header().clone(), blocks, original_blake3: reader.original_blake3() })
+    Ok(Contents { header: reader.header().clone(), blocks, hashes: reader.hashes().clone() })
 }

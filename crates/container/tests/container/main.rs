@@ -4,3 +4,4 @@ mod damage;
 mod files;
 mod golden;
 mod round_trip;
+mod salvage;

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use crate::files::{Block, header, read_seeking, read_streaming, spans, write};
+use crate::files::{Block, hashes, header, read_seeking, read_streaming, spans, write};
 use lmgc_container::{Error, Header, ModelRecord, Reader, SeekReader, Stream, StreamLayout, TensorEntry, Writer};
 use proptest::prelude::*;
 
@@ -64,7 +64,7 @@ proptest! {
         let streamed = read_streaming(&bytes).unwrap();
         let sought = read_seeking(&bytes).unwrap();
         prop_assert_eq!(&streamed.header, &header);
-        prop_assert_eq!(streamed.original_blake3, hash);
+        prop_assert_eq!(&streamed.hashes, &hashes(&header, hash));
         prop_assert_eq!(&streamed, &sought);
 
         prop_assert_eq!(streamed.blocks.len(), blocks.len());
@@ -135,7 +135,7 @@ fn misplaced_blocks_are_refused_and_nothing_is_written() {
     writer.write_block(Stream::Data, 0, 40, 0, &[]).unwrap();
     misplaced(writer.write_block(Stream::Data, 0, 1, 0, &[]));
     writer.write_block(Stream::Skeleton, 0, 30, 0, &[]).unwrap();
-    let (bytes, len) = writer.finish([0; 32]).unwrap();
+    let (bytes, len) = writer.finish(&hashes(&header, [0; 32])).unwrap();
     assert_eq!(bytes.len() as u64, len);
     assert_eq!(read_streaming(&bytes).unwrap().blocks.len(), 3);
 
@@ -153,7 +153,7 @@ fn missing_blocks_are_noticed_at_the_end() {
     writer.write_block(Stream::Skeleton, 0, 60, 0, &[]).unwrap();
     writer.write_block(Stream::Data, 0, 39, 0, &[]).unwrap();
     assert!(matches!(
-        writer.finish([0; 32]),
+        writer.finish(&hashes(&header, [0; 32])),
         Err(Error::StreamIncomplete { stream: Stream::Data, written: 39, expected: 40 })
     ));
 }
@@ -191,6 +191,6 @@ fn the_trailer_waits_for_the_last_block() {
     assert!(reader.next_block().unwrap().is_none());
     assert!(reader.next_block().unwrap().is_none());
     let trailer = reader.trailer().unwrap();
-    assert_eq!(trailer.original_blake3, [9; 32]);
+    assert_eq!(trailer.hashes.original, [9; 32]);
     assert_eq!(trailer.file_len, bytes.len() as u64);
 }
