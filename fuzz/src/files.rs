@@ -40,6 +40,29 @@ pub fn lmgc_file(data: &[u8]) {
     }
 }
 
+/// What is left of a `.lmgc` file. Where all of it is, it is the original.
+pub fn salvage(data: &[u8]) {
+    if read_len(data).is_none_or(|len| len > MAX_ORIGINAL_BYTES) {
+        return;
+    }
+    let mut output = tempfile::tempfile().expect("a temporary file");
+    let whole = decompress(data, &mut Bounded::default(), &Sources, &NoProgress);
+    match lmgc_codec::salvage(Cursor::new(data), &mut output, &Sources, &NoProgress, Stage::Decompress) {
+        Ok(report) => {
+            assert!(report.is_whole || whole.is_err());
+            assert_eq!(output.metadata().expect("a file").len(), report.raw_bytes);
+            let lost: u64 = report.lost_ranges.iter().map(|range| range.bytes).sum();
+            assert!(lost <= report.raw_bytes);
+        }
+        Err(error) => assert!(whole.is_err() && error.is_bad_input(), "{error}"),
+    }
+}
+
+/// The length of the original, if the header is whole.
+fn read_len(data: &[u8]) -> Option<u64> {
+    Some(lmgc_container::Reader::new(data).ok()?.header().original_len)
+}
+
 /// A `.lmgc` file whose checksums are repaired first.
 pub fn lmgc_file_repaired(data: &[u8]) {
     let mut repaired = data.to_vec();

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::workspace::{Workspace, run_visibly, stdout_of};
 
 /// Folders whose files a target begins with, beside its seeds.
-const MORE_INPUTS: [(&str, &str); 9] = [
+const MORE_INPUTS: [(&str, &str); 10] = [
     ("safetensors", "testdata/tensors"),
     ("npy", "testdata/tensors"),
     ("archive", "testdata/tensors"),
@@ -24,6 +24,7 @@ const MORE_INPUTS: [(&str, &str); 9] = [
     ("sweep_config", "configs"),
     ("container", "fuzz/seeds/lmgc_file"),
     ("lmgc_file_repaired", "fuzz/seeds/lmgc_file"),
+    ("salvage", "fuzz/seeds/lmgc_file"),
 ];
 
 /// An input may take so many seconds, 256 MiB at once and 2 GiB in all. A second would do, were it not for the address

@@ -229,6 +229,7 @@ fn mutated_files_are_decoded_or_refused() {
     let seeds = fuzz_seeds("lmgc_file");
     run_fuzz_target("lmgc_file", files::lmgc_file, &[], 20);
     run_fuzz_target("lmgc_file_repaired", files::lmgc_file_repaired, &seeds, 200);
+    run_fuzz_target("salvage", files::salvage, &seeds, 40);
     run_fuzz_target("journal", files::journal, &[], 50);
 }
 

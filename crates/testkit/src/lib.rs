@@ -1,7 +1,6 @@
 //! Shared test inputs: bit patterns, tiny models, and what fuzz targets are run on. Everything is made by formula from a seed.
 
 mod bits;
-mod checksums;
 mod fuzz;
 mod gguf;
 mod hub;
@@ -12,7 +11,6 @@ mod repair;
 mod safetensors;
 
 pub use bits::{Random, gradient_like, odd_floats};
-pub use checksums::repair_checksums;
 pub use fuzz::{fuzz_seeds, mutate, require_fuzz_seed, run_fuzz_target};
 pub use gguf::{GgufValue, GgufWriter};
 pub use hub::{Behaviour, COMMIT, HubServer, Seen, tiny_folder};

@@ -161,7 +161,7 @@ impl LmgcFile {
         if stream == 1 {
             let mut end = 0;
             let tensor = self.header.tensors.iter_mut().find(|tensor| {
-                end += tensor.len;
+                end = u64::saturating_add(end, tensor.len);
                 last < end
             })?;
             tensor.len = resized(tensor.len)?;

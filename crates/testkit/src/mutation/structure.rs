@@ -232,7 +232,7 @@ fn mutate_order(file: &mut LmgcFile, random: &mut Random, donors: &[&LmgcFile]) 
         _ => {
             let at = 1 + below(random, file.blocks[a].raw_len.min(1 << 20) as usize) as u64;
             let mut second = file.blocks[a].clone();
-            second.offset += at.min(second.raw_len);
+            second.offset = second.offset.wrapping_add(at);
             second.raw_len = second.raw_len.saturating_sub(at);
             file.blocks[a].raw_len = at;
             file.blocks.insert(a + 1, second);
