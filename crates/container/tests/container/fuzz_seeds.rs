@@ -1,7 +1,7 @@
 //! The fuzz target of this crate (`fuzz/`) in small.
 
-use lmgc_container::{Header, Reader, Stream, TensorEntry, Writer};
 use crate::files::{hashes, write};
+use lmgc_container::{Header, Reader, Stream, TensorEntry, Writer};
 use lmgc_testkit::{fuzz_seeds, require_fuzz_seed, run_fuzz_target};
 
 #[path = "../../../../fuzz/src/container.rs"]
