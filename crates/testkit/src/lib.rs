@@ -5,6 +5,7 @@ mod gguf;
 mod hub;
 mod model;
 mod safetensors;
+pub mod second_decoder;
 
 pub use bits::{Random, gradient_like, odd_floats};
 pub use gguf::{GgufValue, GgufWriter};

@@ -1,0 +1,1 @@
+//! Which codec decodes a block, and the codecs that are libraries.

@@ -1,0 +1,1 @@
+//! Taking numbers and strings from bytes.

@@ -1,0 +1,1 @@
+//! Planes of bytes and of bits.
