@@ -12,7 +12,7 @@ mod lm;
 mod planes;
 mod structural;
 
-pub use container::{File, Tensor, decode, read};
+pub use container::{File, Tensor, decode, read, tensor};
 
 /// What a decoder needs beside the file.
 #[derive(Clone, Copy, Default)]
