@@ -8,11 +8,13 @@ mod container;
 mod ensemble;
 mod fast;
 mod fields0;
+mod layout;
 mod lm;
+mod numbers;
 mod planes;
 mod structural;
 
-pub use container::{File, Tensor, decode, read, tensor};
+pub use container::{BlockHead, File, ModelRecord, Tensor, decode, read, tensor};
 
 /// What a decoder needs beside the file.
 #[derive(Clone, Copy, Default)]
@@ -51,13 +53,21 @@ pub trait LanguageModel {
 /// The classes of errors that the format tells apart (section 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// The first bytes are not those of the magic.
     NotLmgc,
+    /// A later version, or a part of the format that is not known here.
     Unsupported,
+    /// The file ends inside a part.
     Truncated,
+    /// A checksum differs, or something contradicts the format.
     Corrupt,
+    /// A number exceeds its limit.
     Limit,
+    /// The language model is missing, or another one.
     Model,
+    /// The file that was coded against is missing, or another one.
     Reference,
+    /// The decoded bytes do not have their hash.
     Hash,
     /// The decoder's surroundings lack something that the format lets a decoder lack, such as a codec.
     Lacking,
@@ -66,11 +76,17 @@ pub enum Class {
 /// Why a file was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Its class.
     pub class: Class,
+    /// What is wrong.
     pub what: String,
 }
 
 impl Refusal {
+    fn new(class: Class, what: impl Into<String>) -> Self {
+        Self { class, what: what.into() }
+    }
+
     fn corrupt(what: impl Into<String>) -> Self {
         Self { class: Class::Corrupt, what: what.into() }
     }
