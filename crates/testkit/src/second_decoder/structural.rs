@@ -1,8 +1,0 @@
-//! Codec 17, by `docs/structural-format.md`.
-
-use super::{Block, Refusal};
-
-pub(super) fn decode(block: &Block<'_>) -> Result<Vec<u8>, Refusal> {
-    let _ = block;
-    Err(Refusal::corrupt("not written yet"))
-}
