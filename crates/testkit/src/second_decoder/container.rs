@@ -261,10 +261,12 @@ fn read_header(file: &[u8]) -> Result<(File, Bytes<'_>), Refusal> {
     if version != FORMAT_VERSION {
         return Err(Refusal::new(Class::Unsupported, format!("format version {version}")));
     }
-    if left.u16("file flags")? != 0 {
+    let flags = left.u16("file flags")?;
+    let body = section(&mut left, b'H', MAX_HEADER_BODY, &file[..PROLOGUE_LEN])?;
+    // Only now is it known that they are as they were written.
+    if flags != 0 {
         return Err(Refusal::new(Class::Unsupported, "file flags"));
     }
-    let body = section(&mut left, b'H', MAX_HEADER_BODY, &file[..PROLOGUE_LEN])?;
     Ok((header_body(body)?, left))
 }
 

@@ -145,7 +145,10 @@ fn fpzip_of<T: Float, const N: usize>(
     if n > 0 {
         let [nx, ny, nz, nf] = fpzip_shape(block, n_dimensions, n)?;
         let header = [
-            (u64::from(u32::from_le_bytes(*b"fpz\0")), 32),
+            (b'f'.into(), 8),
+            (b'p'.into(), 8),
+            (b'z'.into(), 8),
+            (0, 8),
             (0x0110, 16), // format version
             (1, 8),       // arithmetic
             (type_bit, 1),
