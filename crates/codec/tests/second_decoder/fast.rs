@@ -132,7 +132,7 @@ fn low_bits_that_are_zero() {
 fn infinities_and_what_is_no_number() {
     let odd = odd_floats();
     for dtype in FLOATS {
-        for one_in in [3, 200] {
+        for one_in in [12, 200] {
             let mut values = scaled_noise(one_in, 80, 60, 1.0);
             for (value, &odd) in values.iter_mut().step_by(one_in as usize).zip(odd.iter().cycle()) {
                 *value = f64::from(odd);

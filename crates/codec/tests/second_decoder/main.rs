@@ -2,9 +2,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod ensemble;
 mod fast;
 mod files;
+mod hand_made;
+mod made;
 mod model;
+mod structural;
 
 use lmgc_codec::{CodecId, CodecName, CompressOptions, Error};
 use lmgc_tensors::safetensors::{self, TensorEntry};
