@@ -8,9 +8,9 @@ use super::{Block, Class, Prior, Refusal, ensemble, fast, fields0, lm, numbers, 
 /// What a decoder of xz may take.
 const XZ_MEMORY: u64 = 66 << 20;
 
-/// The block's bytes.
-pub(super) fn decode(codec: u8, block: &Block<'_>, prior: Option<&Prior<'_>>) -> Result<Vec<u8>, Refusal> {
-    let prior = || prior.ok_or_else(|| Refusal::corrupt("the block needs a language model, and the header has none"));
+/// The block's bytes; `prior` says why there is none, where there is none.
+pub(super) fn decode(codec: u8, block: &Block<'_>, prior: Result<&Prior<'_>, &Refusal>) -> Result<Vec<u8>, Refusal> {
+    let prior = || prior.map_err(Refusal::clone);
     let lanes = match codec {
         16 => 0..=32,
         17 | 19 => 1..=256,
@@ -113,7 +113,8 @@ fn in_elements(
 
 fn png(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Refusal> {
     let height = (1..=raw_len.isqrt()).rev().find(|height| raw_len.is_multiple_of(*height)).unwrap_or(1);
-    let mut decoder = png::Decoder::new(Cursor::new(payload));
+    let mut left = Cursor::new(payload);
+    let mut decoder = png::Decoder::new(&mut left);
     decoder.set_transformations(png::Transformations::IDENTITY);
     let info = decoder.read_header_info().map_err(corrupt)?;
     let is_right = info.size() == ((raw_len / height) as u32, height as u32)
@@ -123,17 +124,17 @@ fn png(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Refusal> {
         return Err(Refusal::corrupt("the image is not as its block wants it"));
     }
     let mut reader = decoder.read_info().map_err(corrupt)?;
-    if reader.info().is_animated() {
-        return Err(Refusal::corrupt("the image is animated"));
-    }
     let mut bytes = vec![0; raw_len];
     reader.next_frame(&mut bytes).map_err(corrupt)?;
     reader.finish().map_err(corrupt)?;
-    Ok(bytes)
+    drop(reader);
+    let n_read = left.position() as usize;
+    nothing_left(bytes, payload.get(n_read..).unwrap_or_default())
 }
 
 fn flac(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Refusal> {
-    let mut reader = flac_codec::decode::FlacSampleReader::new(payload).map_err(corrupt)?;
+    let mut left = payload;
+    let mut reader = flac_codec::decode::FlacSampleReader::new(&mut left).map_err(corrupt)?;
     let info = reader.metadata().streaminfo();
     let is_right = (info.channels.get(), u32::from(info.bits_per_sample), info.sample_rate) == (1, 8, 16_000)
         && info.total_samples.is_some_and(|n| n.get() == raw_len as u64)
@@ -153,5 +154,6 @@ fn flac(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Refusal> {
         let n_samples = samples.len();
         reader.consume(n_samples);
     }
-    Ok(bytes)
+    drop(reader);
+    nothing_left(bytes, left)
 }

@@ -26,6 +26,8 @@ const MAX_BLOCK_BODY: u64 = 4096;
 const MAX_RAW_LEN: u64 = 64 << 20;
 const MAX_FOOTER_BODY: u64 = 33 << 20;
 const MAX_INDEX_LEN: u64 = 16 << 20;
+/// A lower one of this decoder, which holds the original in memory.
+const MAX_ORIGINAL_LEN: u64 = 1 << 30;
 
 /// The well-known strings of section 8.
 #[rustfmt::skip]
@@ -127,6 +129,7 @@ pub fn read(file: &[u8]) -> Result<File, Refusal> {
 /// The original.
 pub fn decode(file: &[u8], outside: &Outside<'_>) -> Result<Vec<u8>, Refusal> {
     let (file, payloads) = read_blocks(file)?;
+    check_limit("length of the original", file.original_len, MAX_ORIGINAL_LEN)?;
     let decoder = Decoder::new(&file, outside)?;
     let mut streams = [Vec::new(), Vec::new()];
     for (head, payload) in file.blocks.iter().zip(payloads) {
@@ -236,6 +239,7 @@ fn read_index(file: &[u8]) -> Result<(File, Vec<(usize, &[u8])>), Refusal> {
     let mut places = Vec::new();
     let mut place = header_end as u64;
     for body in bodies {
+        check_limit("length of a block's body", body.len() as u64, MAX_BLOCK_BODY)?;
         let head = BlockHead::read(body)?;
         order.check(&head)?;
         places.push((usize::try_from(place).map_err(|_| wrong())?, body));
@@ -326,9 +330,6 @@ fn header_body(body: &[u8]) -> Result<File, Refusal> {
         settings.insert(key, value);
     }
     let format = body.string(&WELL_KNOWN, "format of the original")?;
-    if !["safetensors", "npy", "npz", "torch", "gguf", "raw", "tokens"].contains(&format.as_str()) {
-        return Err(Refusal::corrupt(format!("the original has the format {format}")));
-    }
     let original_len = body.varint("length of the original")?;
     let n_tensors = body.varint("number of tensors")?;
     check_limit("number of tensors", n_tensors, MAX_TENSORS)?;
@@ -416,7 +417,6 @@ fn read_footer<'a>(body: &'a [u8], file: &mut File) -> Result<Vec<&'a [u8]>, Ref
     let mut index = Vec::new();
     for _ in 0..left.varint("number of blocks")? {
         let len = left.varint("length of a block's body")?;
-        check_limit("length of a block's body", len, MAX_BLOCK_BODY)?;
         index.push(left.take(len, "body of a block")?);
         check_limit("length of the index", (body.len() - left.rest().len()) as u64, MAX_INDEX_LEN)?;
     }
@@ -439,14 +439,18 @@ fn read_footer<'a>(body: &'a [u8], file: &mut File) -> Result<Vec<&'a [u8]>, Ref
 struct Decoder<'a> {
     file: &'a File,
     layout: Layout,
-    prior: Option<Prior<'a>>,
+    /// Only a block that needs a model misses it.
+    prior: Result<Prior<'a>, Refusal>,
     reference: Option<Reference<'a>>,
 }
 
 impl<'a> Decoder<'a> {
     fn new(file: &'a File, outside: &Outside<'a>) -> Result<Self, Refusal> {
         let layout = Layout::new(&file.tensors, file.original_len);
-        let prior = file.model.as_ref().map(|record| prior(file, record, outside)).transpose()?;
+        if file.model.as_ref().is_some_and(|model| model.numerics_revision != NUMERICS_REVISION) {
+            return Err(Refusal::new(Class::Model, "another numerics revision"));
+        }
+        let prior = prior(file, outside);
         let reference = match file.settings.get("reference") {
             Some(hash) => Some(reference(hash, outside)?),
             None => None,
@@ -478,11 +482,11 @@ impl<'a> Decoder<'a> {
 }
 
 /// The model that the header names.
-fn prior<'a>(file: &'a File, record: &ModelRecord, outside: &Outside<'a>) -> Result<Prior<'a>, Refusal> {
+fn prior<'a>(file: &'a File, outside: &Outside<'a>) -> Result<Prior<'a>, Refusal> {
     let refuse = |what: &str| Err(Refusal::new(Class::Model, what));
-    if record.numerics_revision != NUMERICS_REVISION {
-        return refuse("another numerics revision");
-    }
+    let Some(record) = &file.model else {
+        return Err(Refusal::corrupt("the block needs a language model, and the header has none"));
+    };
     let Some(model) = outside.model else { return refuse("a model is needed") };
     if model.fingerprint() != record.fingerprint {
         return refuse("another model was compressed with");
