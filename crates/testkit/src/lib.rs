@@ -9,6 +9,7 @@ mod model;
 mod mutation;
 mod repair;
 mod safetensors;
+pub mod second_decoder;
 
 pub use bits::{Random, gradient_like, odd_floats};
 pub use fuzz::{fuzz_seeds, mutate, require_fuzz_seed, run_fuzz_target};
