@@ -260,9 +260,10 @@ def make_gguf():
     EXPECTED["mixed.gguf"] = {"format": "gguf", "tensors": expected, "note": "1 of Q4_1, 1 of Q8_0"}
 
 
-for make in (make_safetensors, make_npy, make_npz, make_torch, make_gguf):
-    torch.manual_seed(7)
-    make()
-with open("expected.json", "w") as file:
-    json.dump(EXPECTED, file, indent=1)
-    file.write("\n")
+if __name__ == "__main__":
+    for make in (make_safetensors, make_npy, make_npz, make_torch, make_gguf):
+        torch.manual_seed(7)
+        make()
+    with open("expected.json", "w") as file:
+        json.dump(EXPECTED, file, indent=1)
+        file.write("\n")
