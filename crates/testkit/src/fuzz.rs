@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::bits::Random;
+use crate::mutation::mutate_bytes;
 
 fn folder(kind: &str, target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(kind).join(target)
@@ -58,7 +59,9 @@ pub fn run_fuzz_target(name: &str, target: fn(&[u8]), more_seeds: &[(String, Vec
         run(name, target, &input, &input_name);
         let mut random = Random::new(input.len() as u64);
         for i in 0..n_mutations {
-            run(name, target, &mutate(&input, &mut random), &format!("mutation {i} of {input_name}"));
+            let mut mutated = input.clone();
+            mutate_bytes(&mut mutated, &mut random, &[]);
+            run(name, target, &mutated, &format!("mutation {i} of {input_name}"));
         }
     }
 }
@@ -69,33 +72,4 @@ fn run(name: &str, target: fn(&[u8]), input: &[u8], what: &str) {
         let kept = fs::write(&path, input).map_or_else(|e| e.to_string(), |()| format!("kept as {}", path.display()));
         panic!("{name}: {what} panics ({kept})");
     }
-}
-
-/// Up to four changes: bits, bytes, numbers, pieces copied, cut out or cut off. Most hit the first part, where headers are.
-pub fn mutate(seed: &[u8], random: &mut Random) -> Vec<u8> {
-    const NUMBERS: [u64; 8] = [0, 1, u64::MAX, 1 << 63, 1 << 32, i64::MAX as u64, u32::MAX as u64, 1 << 40];
-    let mut data = seed.to_vec();
-    for _ in 0..=random.next_u64() % 4 {
-        if data.is_empty() {
-            break;
-        }
-        let mut below = |n: usize| (random.next_u64() % n.max(1) as u64) as usize;
-        let header = if below(4) > 0 { data.len().min(6000) } else { data.len() };
-        let at = below(header);
-        let len = below(16).min(data.len() - at);
-        match below(7) {
-            0 => data[at] ^= 1 << below(8),
-            1 => data[at] = below(256) as u8,
-            2 => data[at] = b'0' + below(10) as u8,
-            3 => {
-                let width = [1, 2, 4, 8][below(4)].min(data.len() - at);
-                data[at..at + width].copy_from_slice(&NUMBERS[below(8)].to_le_bytes()[..width]);
-            }
-            4 => data = [&data[..at], &data[at + len..]].concat(),
-            5 => data = [&data[..at + len], &data[at..]].concat(),
-            _ if below(4) == 0 => data.truncate(at),
-            _ => {}
-        }
-    }
-    data
 }

@@ -12,7 +12,7 @@ mod safetensors;
 pub mod second_decoder;
 
 pub use bits::{Random, gradient_like, odd_floats};
-pub use fuzz::{fuzz_seeds, mutate, require_fuzz_seed, run_fuzz_target};
+pub use fuzz::{fuzz_seeds, require_fuzz_seed, run_fuzz_target};
 pub use gguf::{GgufValue, GgufWriter};
 pub use hub::{Behaviour, COMMIT, HubServer, Seen, tiny_folder};
 pub use lmgc_file::{LmgcBlock, LmgcFile, LmgcHeader, LmgcModel, LmgcTensor, lmgc_string};
