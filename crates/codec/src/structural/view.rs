@@ -27,8 +27,12 @@ impl View {
         let Some(piece) = piece.filter(|piece| piece.shape.len() >= 2) else { return flat };
         let n_cols = piece.shape[1..].iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
         let Some(n_cols) = n_cols.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 1) else { return flat };
+        if n_elements == 0 || !n_elements.is_multiple_of(n_cols) {
+            return flat;
+        }
+        // Now a row is no longer than the piece.
         let row_bytes = n_cols as u64 * element_bytes as u64;
-        if n_elements == 0 || !n_elements.is_multiple_of(n_cols) || !piece.start.is_multiple_of(row_bytes) {
+        if !piece.start.is_multiple_of(row_bytes) {
             return flat;
         }
         let (mut n_rows, mut n_cols) = (n_elements / n_cols, n_cols);
@@ -92,6 +96,7 @@ mod tests {
             view(&[7], 0, 7),
             view(&[1, 7], 0, 7),
             view(&[0, 3], 0, 0),
+            view(&[2, 1 << 62], 0, 7),
         ] {
             assert_eq!(flat.n_coordinates, 1);
         }
