@@ -81,6 +81,11 @@ impl<'a> BitUnpacker<'a> {
         u64::from_le_bytes(word)
     }
 
+    /// Whether more bits were taken than there are.
+    pub(crate) fn is_overrun(&self) -> bool {
+        8 * self.at - self.n_held as usize > 8 * self.bytes.len()
+    }
+
     /// Whether all bytes have been read.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.at - self.n_held as usize / 8 >= self.bytes.len()
@@ -110,7 +115,8 @@ mod tests {
             assert!(n_bits == 0 || !unpacker.is_exhausted());
             assert_eq!(unpacker.take(n_bits), value);
         }
-        assert!(unpacker.is_exhausted());
+        assert!(unpacker.is_exhausted() && !unpacker.is_overrun());
         assert_eq!(unpacker.take(56), 0);
+        assert!(unpacker.is_overrun());
     }
 }

@@ -276,3 +276,19 @@ proptest! {
         tensor_round_trip(&bytes[..n_cols * n_rows * 4], Dtype::F32, &[n_rows as u64, n_cols as u64]);
     }
 }
+
+/// A length that a few bytes cannot have coded is found out early, not after all of it.
+#[test]
+fn values_without_plain_bits_are_refused() {
+    let bytes = f32_bytes(gaussian(1000, 9));
+    let place = |raw_len, shape| Piece { shape, start: 0, len: raw_len, reference: None };
+    let encoded = encode(&codec(), &bytes, Place { dtype: Dtype::F32, pieces: &[place(4000, &[1000])] });
+    assert_eq!(encoded.codec, CodecId::Structural);
+    for (raw_len, shape) in [(4004, &[1001][..]), (64 << 20, &[16 << 20])] {
+        let pieces = [place(raw_len, shape)];
+        let place = Place { dtype: Dtype::F32, pieces: &pieces };
+        let block = EncodedBlock { payload: &encoded.payload, raw_len, n_lanes: encoded.n_lanes, place };
+        let error = codec().decode(block, &NoProgress).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().contains("too few plain bits"), "{error}");
+    }
+}

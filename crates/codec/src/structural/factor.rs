@@ -61,7 +61,7 @@ pub(super) fn entry_step(n_samples: usize) -> f32 {
 pub(super) struct Filter {
     pub(super) rank: usize,
     pub(super) row_scales: Vec<f32>,
-    /// One for each sample.
+    /// One for each sample; empty where all are 1.
     pub(super) column_scales: Vec<f32>,
     /// `u` by rows.
     pub(super) u: Vec<f32>,
@@ -80,12 +80,12 @@ impl Filter {
         let mut gains = vec![0.0f32; u.len()];
         let mut deviations = vec![1.0f32; n_coordinates];
         kernels.run(Gains { rank, u: &u, gains: &mut gains, deviations: &mut deviations });
-        let scales = |steps: &[i32], n| match steps {
-            [] => vec![1.0; n],
-            steps => steps.iter().map(|&steps| scale(steps)).collect(),
+        let scales = |steps: &[i32]| steps.iter().map(|&steps| scale(steps)).collect();
+        let row_scales = match &*factors.row_scales {
+            [] => vec![1.0; n_coordinates],
+            steps => scales(steps),
         };
-        let row_scales = scales(&factors.row_scales, n_coordinates);
-        Self { rank, row_scales, column_scales: scales(&factors.column_scales, n_samples), u, gains, deviations }
+        Self { rank, row_scales, column_scales: scales(&factors.column_scales), u, gains, deviations }
     }
 }
 

@@ -80,6 +80,9 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
         let (mut rest, mut rest_references) = (values, references);
         let mut grid = 0;
         for group in part.groups.clone() {
+            if channel.is_overrun() {
+                return;
+            }
             let first = group * LANES;
             let n_in_group = LANES.min(view.n_samples - first);
             let (now, later) = rest.split_at_mut(n * n_in_group);
@@ -87,7 +90,9 @@ impl<C: Channel> Kernel for CodePart<'_, '_, C> {
             estimates.fill([0.0; LANES]);
             scale_model.next_group();
             let mut column_scales = [1.0; LANES];
-            column_scales[..n_in_group].copy_from_slice(&filter.column_scales[first..first + n_in_group]);
+            if let Some(scales) = filter.column_scales.get(first..first + n_in_group) {
+                column_scales[..n_in_group].copy_from_slice(scales);
+            }
             for (i, values) in now.chunks_exact_mut(n_in_group).enumerate() {
                 let prediction = predict(simd, filter, i, &estimates);
                 let mut means = [0.0; LANES];

@@ -109,6 +109,10 @@ pub(super) trait Channel {
     ) -> T;
     /// Plain bits: `value`'s low ones, or what the stream says.
     fn plain(&mut self, value: u64, n_bits: u32) -> u64;
+    /// Whether a stream had fewer plain bits than were asked for: it is damaged, and what follows means nothing.
+    fn is_overrun(&self) -> bool {
+        false
+    }
 }
 
 /// Writes.
@@ -179,6 +183,10 @@ impl Channel for Reading<'_> {
     #[inline(always)]
     fn plain(&mut self, _: u64, n_bits: u32) -> u64 {
         self.plain.take(n_bits)
+    }
+
+    fn is_overrun(&self) -> bool {
+        self.plain.is_overrun()
     }
 }
 

@@ -331,11 +331,19 @@ impl Block<'_> {
         let mut mixer = Mixer::new(self.tables, mixer);
         let mut decoded = Vec::new();
         for (index, part) in lane {
-            values.clear();
-            values.resize(part.n_values(), 0);
+            if values.capacity() < part.n_values() {
+                // New memory is zero, and taken only as far as it is written to.
+                *values = vec![0; part.n_values()];
+            } else {
+                values.clear();
+                values.resize(part.n_values(), 0);
+            }
             gather_reference(part, self.pieces[*index], self.size, references);
             channel.begin_part();
             self.kernels.run(CodePart { part, values, references, mixer: &mut mixer, channel });
+            if channel.is_overrun() {
+                break;
+            }
             let mut packed = Vec::with_capacity(values.len() * self.size);
             values.iter().for_each(|value| packed.extend_from_slice(&value.to_le_bytes()[..self.size]));
             decoded.push(packed);
@@ -503,6 +511,9 @@ impl Structural {
                             decoded
                         }
                     };
+                    if channel.is_overrun() {
+                        return Err(corrupt("a lane has too few plain bits"));
+                    }
                     channel.coder.finish()?;
                     if !channel.plain.is_exhausted() {
                         return Err(corrupt("plain bits are left over"));

@@ -312,6 +312,10 @@ impl<C: Intervals, A: Adviser> Channel for Advised<C, A> {
     fn plain(&mut self, value: u64, n_bits: u32) -> u64 {
         self.channel.plain(value, n_bits)
     }
+
+    fn is_overrun(&self) -> bool {
+        self.channel.is_overrun()
+    }
 }
 
 #[cfg(test)]

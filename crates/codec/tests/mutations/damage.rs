@@ -1,5 +1,8 @@
 //! Which damage there is.
 
+use std::ops::Range;
+
+use lmgc_container::SeekReader;
 use lmgc_testkit::{LmgcFile, Random, mutate_bytes, mutate_structure, repair_checksums};
 
 use crate::cases::{Case as Recipe, Needs, cases};
@@ -11,6 +14,8 @@ const N_RANDOM: usize = 100_000;
 pub(crate) struct Subject {
     pub(crate) name: String,
     pub(crate) original: Vec<u8>,
+    /// Where in it tensors lie.
+    pub(crate) tensors: Vec<Range<usize>>,
     pub(crate) reference: Option<&'static str>,
     packed: Vec<u8>,
     parts: LmgcFile,
@@ -79,7 +84,11 @@ impl Subjects {
             let parts = LmgcFile::parse(&packed).unwrap();
             assert!(parts.to_bytes() == packed, "{}", recipe.name);
             let is_slow = recipe.lm.is_some() && original.len() > 1000;
-            Subject { name: recipe.name, original, reference: recipe.reference, packed, parts, is_slow }
+            let header = SeekReader::open(std::io::Cursor::new(&packed)).unwrap().header().clone();
+            let tensors =
+                header.tensors.iter().map(|tensor| tensor.offset as usize..(tensor.offset + tensor.len) as usize);
+            let tensors = tensors.collect();
+            Subject { name: recipe.name, original, tensors, reference: recipe.reference, packed, parts, is_slow }
         });
         Self { all: all.collect(), needs }
     }
