@@ -17,6 +17,8 @@ use crate::originals::{made, testdata};
 
 const DIRECTORY: &str = "format-1";
 const MANIFEST: &str = "format-1/files.csv";
+/// Where files are that were written before footers had hashes of tensors.
+const WITHOUT_HASHES: &str = "without-tensor-hashes/";
 const COLUMNS: &str = "file,original,reference,codec,settings,blake3";
 
 /// A line of the manifest.
@@ -87,11 +89,12 @@ fn write_missing(needs: &Needs) {
 }
 
 #[test]
-fn golden_files_decode_to_their_originals() {
+fn golden_files_are_all_there_and_decode_to_their_originals() {
     let needs = Needs::new();
     if std::env::var_os("LMGC_WRITE_GOLDEN").is_some() {
         write_missing(&needs);
     }
+    assert_every_case_has_its_file_and_every_file_its_line();
     let mut codecs = BTreeSet::new();
     for golden in manifest().iter().filter(|golden| crate::cases::is_built(&golden.codec)) {
         let (file, original) = (golden.read(), needs.original(&golden.original));
@@ -112,7 +115,9 @@ fn assert_tensors(golden: &GoldenFile, file: &[u8], original: &[u8], models: &Mo
     fs::write(&input, file).unwrap();
     let options = FileOptions { force: true, models, progress: &NoProgress };
     let mut seen = BTreeSet::new();
-    for tensor in &SeekReader::open(Cursor::new(file)).unwrap().header().tensors {
+    let reader = SeekReader::open(Cursor::new(file)).unwrap();
+    for (tensor, hash) in reader.header().tensors.iter().zip(&reader.hashes().tensors) {
+        assert_eq!(hash.is_some(), tensor.len > 0 && !golden.file.starts_with(WITHOUT_HASHES), "{}", golden.file);
         // Of several with the same name, the first is meant.
         if seen.insert(tensor.name.clone()) {
             decompress_tensor(&Place::new(&input), &tensor.name, &Place::new(&output), &options).unwrap();
@@ -122,8 +127,7 @@ fn assert_tensors(golden: &GoldenFile, file: &[u8], original: &[u8], models: &Mo
     }
 }
 
-#[test]
-fn every_case_has_its_golden_file_and_every_file_its_line() {
+fn assert_every_case_has_its_file_and_every_file_its_line() {
     let listed: BTreeSet<String> = manifest().into_iter().map(|golden| golden.file).collect();
     for case in cases() {
         assert!(
@@ -132,7 +136,7 @@ fn every_case_has_its_golden_file_and_every_file_its_line() {
         );
     }
     let mut n_files = 0;
-    for directory in ["", "without-tensor-hashes/"] {
+    for directory in ["", WITHOUT_HASHES] {
         for entry in fs::read_dir(testdata(DIRECTORY).join(directory)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".lmgc") {
