@@ -371,13 +371,14 @@ def make_gguf():
     EXPECTED["no_tensors.gguf"] = {"format": "gguf", "tensors": [], "note": None}
 
     blocks = []
-    for kind in (kinds.Q4_0, kinds.Q8_0, kinds.Q5_1, kinds.Q2_K, kinds.Q6_K, kinds.IQ4_NL, kinds.TQ1_0, kinds.MXFP4, kinds.BF16):
+    for kind in (kinds.Q4_0, kinds.Q8_0, kinds.Q5_1, kinds.Q2_K, kinds.Q6_K, kinds.IQ4_NL, kinds.TQ1_0, kinds.MXFP4, kinds.NVFP4,
+                 kinds.Q1_0, kinds.BF16):
         block_len, block_bytes = gguf.GGML_QUANT_SIZES[kind]
         blocks.append((kind.name, RNG.integers(0, 256, (2, block_bytes), "|u1"), kind))
     write_gguf("quantised.gguf", blocks)
     expected = [from_bytes(name, "U8", [array.nbytes], array.tobytes()) for name, array, _ in blocks[:-1]]
     expected.append(from_bytes("BF16", "BF16", [2, 1], blocks[-1][1].tobytes()))
-    EXPECTED["quantised.gguf"] = {"format": "gguf", "tensors": expected, "note": "1 of IQ4_NL, 1 of MXFP4, 1 of Q2_K"}
+    EXPECTED["quantised.gguf"] = {"format": "gguf", "tensors": expected, "note": "1 of IQ4_NL, 1 of MXFP4, 1 of NVFP4, 1 of Q1_0, 1 of Q2_K"}
 
     write_gguf("big_endian.gguf", cases[:1], endianess=gguf.GGUFEndian.BIG)
     with open("big_endian.gguf", "rb") as file:

@@ -38,7 +38,7 @@ pub struct GgufTensor {
     pub dims: Vec<u64>,
     /// First byte, from the start of the file.
     pub offset: u64,
-    /// Bytes. For a type of unknown size, up to the next tensor or the end of the file.
+    /// Bytes. For a type of unknown size, up to the next tensor or the end of the file, unless there are no elements.
     pub len: u64,
 }
 
@@ -164,7 +164,7 @@ fn place_tensors(
     starts.sort_unstable();
     for tensor in tensors {
         let available = file_len - tensor.offset;
-        if tensor.ggml_type.block_bytes().is_none() {
+        if tensor.ggml_type.block_bytes().is_none() && tensor.n_elements() > 0 {
             let next = starts.partition_point(|&start| start <= tensor.offset);
             tensor.len = starts.get(next).copied().unwrap_or(file_len) - tensor.offset;
         } else if tensor.len > available {

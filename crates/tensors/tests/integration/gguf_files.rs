@@ -109,6 +109,9 @@ fn numbers_are_checked() {
 fn a_type_not_known_reaches_to_the_end() {
     let file = OneTensor { type_id: 999, ..OneTensor::default() }.parse().unwrap();
     assert_eq!((file.tensors[0].ggml_type, file.tensors[0].len), (GgmlType::Other(999), 24));
+    // Another tensor may lie at the place of one without elements.
+    let file = OneTensor { type_id: 999, dims: vec![2, 0], ..OneTensor::default() }.parse().unwrap();
+    assert_eq!(file.tensors[0].len, 0);
 }
 
 #[test]
