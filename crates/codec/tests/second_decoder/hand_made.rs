@@ -284,7 +284,8 @@ fn streams_of_other_lengths() {
         assert_eq!(original.len(), data.len());
         let payload = only_payload(&packed, codec);
         let mut push = |name: &str, original: &[u8], payload: &[u8]| {
-            files.push((format!("{codec}: {name}"), Made::of_block("F32", &[500], original, codec, payload).to_bytes()));
+            files
+                .push((format!("{codec}: {name}"), Made::of_block("F32", &[500], original, codec, payload).to_bytes()));
         };
         let right = Made::of_block("F32", &[500], &original, codec, &payload).to_bytes();
         assert_decodes(&right, &original, &Outside::default());
@@ -321,7 +322,8 @@ fn streams_of_other_lengths() {
             Err(refusal) => assert!(matches!(refusal.class, Class::Corrupt | Class::Hash), "{name}: {refusal:?}"),
             Ok(second) => {
                 // A range coder reads words, zfp codes values by fours: a stream may be one of several lengths.
-                assert!(["fields0: a zero more", "fields0: a byte more", "zfp: a value less"].contains(&&name[..]), "{name}");
+                let is_range_coded = name.starts_with("fields0: ") && name.ends_with(" more");
+                assert!(is_range_coded || name == "zfp: a value less", "{name}");
                 assert!(common::unpack(&file, &NoModels).unwrap() == second, "{name}");
             }
         }
@@ -357,7 +359,10 @@ fn damaged_streams() {
             let second = second_decoder::decode(&file, &Outside::default());
             let first = common::unpack(&file, &NoModels);
             assert!(first.is_ok() || second.is_err(), "{codec}: bit {bit}");
-            assert!([first.ok(), second.ok()].iter().flatten().all(|decoded| *decoded == original), "{codec}: bit {bit}");
+            assert!(
+                [first.ok(), second.ok()].iter().flatten().all(|decoded| *decoded == original),
+                "{codec}: bit {bit}"
+            );
         }
     }
 }

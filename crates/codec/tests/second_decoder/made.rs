@@ -90,7 +90,8 @@ impl Made {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut file = self.prologue.clone();
         let len = varint(self.original_len);
-        let header = [&self.settings[..], &self.format, &len, &self.tensors, &self.model, &self.header_records].concat();
+        let header =
+            [&self.settings[..], &self.format, &len, &self.tensors, &self.model, &self.header_records].concat();
         push_section(&mut file, b'H', &header, self.prologue.len());
         for block in &self.blocks {
             push_section(&mut file, b'B', &block.body(), 0);

@@ -90,9 +90,7 @@ impl second_decoder::LanguageModel for Prior<'_> {
     }
 
     fn has_dummy_prefix(&self) -> bool {
-        let tokenizer = self.parts.language.tokenizer();
-        let first = tokenizer.encode_chunk("0").unwrap().first().copied();
-        first.is_some_and(|id| tokenizer.id_bytes(id).starts_with(b" "))
+        self.parts.language.tokenizer().dummy_prefix()
     }
 
     fn weights(&self, context: &[u32], ids: &[u32]) -> Vec<u32> {

@@ -95,7 +95,8 @@ impl<'a> Bytes<'a> {
         let t = self.varint(what)?;
         if t % 2 == 1 {
             let entry = usize::try_from(t / 2).ok().and_then(|entry| well_known.get(entry));
-            let unknown = || Refusal::new(Class::Unsupported, format!("{what}: no well-known string {} is known", t / 2));
+            let unknown =
+                || Refusal::new(Class::Unsupported, format!("{what}: no well-known string {} is known", t / 2));
             return entry.map(|&entry| entry.to_owned()).ok_or_else(unknown);
         }
         let bytes = self.take(t / 2, what)?;

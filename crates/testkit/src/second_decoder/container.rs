@@ -219,8 +219,11 @@ fn read_blocks(file: &[u8]) -> Result<(File, Vec<&[u8]>), Refusal> {
     Ok((header, payloads))
 }
 
-/// Header and footer alone; for each block the place of its section, and its body as the index has it.
-fn read_index(file: &[u8]) -> Result<(File, Vec<(usize, &[u8])>), Refusal> {
+/// For each block the place of its section, and its body as the index has it.
+type Places<'a> = Vec<(usize, &'a [u8])>;
+
+/// Header and footer alone.
+fn read_index(file: &[u8]) -> Result<(File, Places<'_>), Refusal> {
     let (mut header, left) = read_header(file)?;
     let header_end = file.len() - left.rest().len();
     let wrong = || Refusal::corrupt("the trailer is wrong");
@@ -528,7 +531,8 @@ mod tests {
     use super::*;
 
     /// The example of section 12, with its made-up hash.
-    const EXAMPLE: &[u8] = b"\x8cLMGC\r\n\x1a\x01\0\0\0H\x13\x02\x051\x02x\x021E\x8c\x01\x01\0[\x01\x03\x80\x01\x0c\0\x35\x49\x24\x10\
+    const EXAMPLE: &[u8] =
+        b"\x8cLMGC\r\n\x1a\x01\0\0\0H\x13\x02\x051\x02x\x021E\x8c\x01\x01\0[\x01\x03\x80\x01\x0c\0\x35\x49\x24\x10\
         B\x0c\0\x01\0\0\x80\x01\0\x02\x8d\x44\xe4\xe4\xd7\x5c\x09\x22\xaa\xbb\
         B\x0b\x01\0\0\0\x0c\0\x0c\x63\x55\xa1\x51\x5f\xa0\x90\xf3\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\
         F\x3a\x02\x0c\0\x01\0\0\x80\x01\0\x02\x8d\x44\xe4\xe4\x0b\x01\0\0\0\x0c\0\x0c\x63\x55\xa1\x51\

@@ -1,7 +1,7 @@
 //! Where the two streams lie in the original, and the order of blocks (sections 1 and 5).
 
-use super::container::{BlockHead, Tensor};
 use super::Refusal;
+use super::container::{BlockHead, Tensor};
 
 /// Names of the streams, by their numbers.
 pub(super) const STREAMS: [&str; 2] = ["skeleton", "data"];

@@ -121,7 +121,9 @@ fn zfp_of<T: ZfpScalar, const N: usize>(block: &Block<'_>, to_bytes: fn(T) -> [u
 
 pub(super) fn fpzip(block: &Block<'_>) -> Result<Vec<u8>, Refusal> {
     match block.dtype {
-        "F32" => fpzip_of(block, 0, |bits| f32::from_bits(bits as u32), |value| value.to_bits().into(), f32::to_le_bytes),
+        "F32" => {
+            fpzip_of(block, 0, |bits| f32::from_bits(bits as u32), |value| value.to_bits().into(), f32::to_le_bytes)
+        }
         "F64" => fpzip_of(block, 1, f64::from_bits, f64::to_bits, f64::to_le_bytes),
         other => Err(Refusal::corrupt(format!("fpzip of {other}"))),
     }
@@ -176,8 +178,9 @@ fn fpzip_of<T: Float, const N: usize>(
                     let is_inside = x >= dx && y >= dy && z >= dz;
                     if is_inside { values[start + place - dx - nx * (dy + ny * dz)] } else { T::default() }
                 };
-                let predicted = f(1, 0, 0) - f(0, 1, 1) + f(0, 1, 0) - f(1, 0, 1) + f(0, 0, 1) - f(1, 1, 0) + f(1, 1, 1);
-                let predicted = if predicted == predicted { predicted } else { T::default() };
+                let predicted =
+                    f(1, 0, 0) - f(0, 1, 1) + f(0, 1, 0) - f(1, 0, 1) + f(0, 0, 1) - f(1, 1, 0) + f(1, 1, 1);
+                let predicted = if predicted.is_a_number() { predicted } else { T::default() };
                 // Floats as integers in the same order.
                 let mut ordered = !to_bits(predicted) & mask;
                 if ordered > half {
@@ -200,9 +203,21 @@ fn fpzip_of<T: Float, const N: usize>(
 }
 
 /// What fpzip calculates with.
-trait Float: Copy + Default + PartialEq + Add<Output = Self> + Sub<Output = Self> {}
-impl Float for f32 {}
-impl Float for f64 {}
+trait Float: Copy + Default + Add<Output = Self> + Sub<Output = Self> {
+    fn is_a_number(self) -> bool;
+}
+
+impl Float for f32 {
+    fn is_a_number(self) -> bool {
+        !self.is_nan()
+    }
+}
+
+impl Float for f64 {
+    fn is_a_number(self) -> bool {
+        !self.is_nan()
+    }
+}
 
 /// `nx`, `ny`, `nz` and `nf`.
 fn fpzip_shape(block: &Block<'_>, n_dimensions: u8, n: usize) -> Result<[usize; 4], Refusal> {
@@ -273,7 +288,8 @@ impl<'a> FpzipDecoder<'a> {
     fn unit(&mut self, n_bits: u32) -> Result<u32, Refusal> {
         self.range >>= n_bits;
         let unit = self.code.wrapping_sub(self.low).checked_div(self.range);
-        unit.filter(|unit| unit >> n_bits == 0).ok_or_else(|| Refusal::corrupt("an fpzip stream points beyond its range"))
+        unit.filter(|unit| unit >> n_bits == 0)
+            .ok_or_else(|| Refusal::corrupt("an fpzip stream points beyond its range"))
     }
 
     /// An unsigned number, the lowest 16 bits first.

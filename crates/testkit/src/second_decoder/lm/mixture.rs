@@ -19,8 +19,8 @@ pub(super) struct Mixture<'a> {
     logistic: Logistic,
     /// By ascending paths.
     leaves: Vec<Leaf>,
-    /// For each context, 2^16.
-    counters: Vec<Vec<Counter>>,
+    /// For each context; those that have not counted yet are left out.
+    counters: [HashMap<u32, Counter>; N_CONTEXTS],
     /// For each place of a symbol in its value and of a decision in its path.
     weights: HashMap<(usize, u32), Weights>,
     history: History,
@@ -73,7 +73,7 @@ impl<'a> Mixture<'a> {
             decisions: Decisions::new(bytes),
             logistic: Logistic::new(),
             leaves,
-            counters: vec![vec![Counter::default(); 1 << 16]; N_CONTEXTS],
+            counters: Default::default(),
             weights: HashMap::new(),
             history: History::new(far(pieces)),
             before: vec![0; values.symbols_per_value()],
@@ -85,7 +85,7 @@ impl<'a> Mixture<'a> {
     /// model's weights.
     pub(super) fn symbol(&mut self, place: usize, value: u64, weights: &[u32]) -> Result<usize, Refusal> {
         let n_bits = self.values.symbol_bits();
-        let hashes = self.contexts(place, value).map(|(c, v)| hash(hash(c, v), place as u32));
+        let hashes = self.contexts(place, value).map(|h| hash(h, place as u32));
         let mut possible = 0..self.leaves.len();
         for depth in 0..n_bits {
             let leaves = &self.leaves[possible.clone()];
@@ -95,7 +95,7 @@ impl<'a> Mixture<'a> {
                 n_zeros == 0
             } else {
                 let path = leaves[0].path >> (n_bits - depth);
-                let nodes = hashes.map(|h| (hash(h, 1 << depth | path as u32) >> 16) as usize);
+                let nodes = hashes.map(|h| hash(h, 1 << depth | path as u32) >> 16);
                 let sum = |of: &dyn Fn(&Leaf) -> u128| -> (u128, u128) {
                     (leaves[n_zeros..].iter().map(of).sum(), leaves.iter().map(of).sum())
                 };
@@ -116,14 +116,16 @@ impl<'a> Mixture<'a> {
         place: (usize, u32),
         by_model: (u128, u128),
         by_table: Option<(u128, u128)>,
-        nodes: [usize; N_CONTEXTS],
+        nodes: [u32; N_CONTEXTS],
     ) -> bool {
         let share = |(ones, all): (u128, u128)| (((ones + 1) << 16) / (all + 2)) as u32;
         let mut opinions = [0.0; N_OPINIONS];
         opinions[0] = self.logistic.stretch(share(by_model));
         opinions[1] = by_table.map_or(0.0, |by_table| self.logistic.stretch(share(by_table)));
-        for (i, &node) in nodes.iter().enumerate() {
-            opinions[2 + i] = self.logistic.stretch(self.counters[i][node].p());
+        let mut counters = [Counter::default(); N_CONTEXTS];
+        for (i, node) in nodes.iter().enumerate() {
+            counters[i] = self.counters[i].get(node).copied().unwrap_or_default();
+            opinions[2 + i] = self.logistic.stretch(counters[i].p());
         }
         opinions[N_OPINIONS - 1] = 0.3;
 
@@ -138,26 +140,27 @@ impl<'a> Mixture<'a> {
             *w += rate * error * opinion;
         }
         weights.n = (weights.n + 1).min(1 << 16);
-        for (i, &node) in nodes.iter().enumerate() {
-            self.counters[i][node].count(is_one);
+        for (i, (node, mut counter)) in nodes.into_iter().zip(counters).enumerate() {
+            counter.count(is_one);
+            self.counters[i].insert(node, counter);
         }
         is_one
     }
 
-    /// c and v of each context.
-    fn contexts(&mut self, place: usize, value: u64) -> [(u32, u32); N_CONTEXTS] {
+    /// What there is to hash of each context, before the place.
+    fn contexts(&mut self, place: usize, value: u64) -> [u32; N_CONTEXTS] {
         let n_known = place as u32 * self.values.symbol_bits();
         self.symbols.truncate(place);
         if place > 0 {
             self.symbols.push(value & ((1 << self.values.symbol_bits()) - 1));
         }
         if n_known < self.values.leading() {
-            return self.history.contexts().map(|c| (c, value as u32));
+            return self.history.contexts().map(|c| hash(c, value as u32));
         }
         let leading = self.values.leading_of(value, n_known) as u32;
         let b = self.symbols.last().map_or(0, |&symbol| symbol as u32);
         let a = self.before[place] as u32;
-        [0, leading, b, hash(b, leading), a, hash(a, b)].map(|c| (c, 0))
+        [0, leading, b, hash(b, leading), a, hash(a, b)]
     }
 
     /// A value is complete.

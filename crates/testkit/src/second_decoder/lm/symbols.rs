@@ -39,7 +39,7 @@ impl Symbols {
                 return Err(Refusal::corrupt("side information of symbols that need none"));
             }
             let mut lacking = Vec::new();
-            for symbol in 0..1u8.checked_shl(values.symbol_bits()).map_or(256, u64::from) {
+            for symbol in 0..1 << values.symbol_bits() {
                 let byte = if values.symbol_bits() == 4 { b"0123456789abcdef"[symbol as usize] } else { symbol as u8 };
                 match tokens.iter().find(|(_, bytes)| *bytes == [byte]) {
                     Some(&(id, _)) => entries.push(Entry { id, symbol, class: None }),
@@ -96,7 +96,8 @@ fn table_of_heads(side: &[u8], values: &Values) -> Result<Vec<(u64, u32)>, Refus
         let difference = differences.integer(&mut decoder)?;
         // Zigzag.
         let difference = (difference >> 1) as i64 ^ -((difference & 1) as i64);
-        class = i64::from(class).checked_add(difference).filter(|class| (0..160).contains(class)).ok_or_else(wrong)? as u32;
+        class =
+            i64::from(class).checked_add(difference).filter(|class| (0..160).contains(class)).ok_or_else(wrong)? as u32;
         heads.push((head, class));
         least = head + 1;
     }

@@ -140,7 +140,7 @@ struct LowerBits<'a> {
     /// For each place from the lowest on: whether its bit is the lowest that is set, when the last value that was asked had it further up
     /// and when not; and which of both it was.
     lowest: [[Counter; 2]; 64],
-    was_further_up: [bool; 64],
+    last_lowest: u32,
 }
 
 impl<'a> LowerBits<'a> {
@@ -155,7 +155,7 @@ impl<'a> LowerBits<'a> {
             zero: HashMap::new(),
             was_zero: false,
             lowest: [[Counter::default(); 2]; 64],
-            was_further_up: [false; 64],
+            last_lowest: 0,
         })
     }
 
@@ -193,14 +193,15 @@ impl<'a> LowerBits<'a> {
     /// The lowest of so many bits that is set.
     fn lowest_bit(&mut self, n_bits: u32) -> u32 {
         for place in 0..n_bits - 1 {
-            let was_further_up = &mut self.was_further_up[place as usize];
-            let counter = &mut self.lowest[place as usize][usize::from(*was_further_up)];
+            let was_further_up = self.last_lowest > place;
+            let counter = &mut self.lowest[place as usize][usize::from(was_further_up)];
             let is_set = counter.answer(&mut self.decisions);
-            *was_further_up = !is_set;
             if is_set {
+                self.last_lowest = place;
                 return place;
             }
         }
+        self.last_lowest = n_bits - 1;
         n_bits - 1
     }
 
