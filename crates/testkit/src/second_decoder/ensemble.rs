@@ -145,7 +145,7 @@ impl<'a> Advisor<'a> {
             let product: u128 = path(class)
                 .map(|(node, bit)| u128::from(if bit { tree[node].p } else { (1 << 16) - tree[node].p }))
                 .product();
-            let size = (1 << 14) + (product * ((1 << 24) - (1 << 18)) >> 64) as u64;
+            let size = (1 << 14) + ((product * ((1 << 24) - (1 << 18))) >> 64) as u64;
             starts[class + 1] = starts[class] + size;
         }
         starts[16] = 1 << 24;
@@ -170,7 +170,7 @@ impl<'a> Advisor<'a> {
     /// The interval of 2^24 for one of 2^18, which is the value's; learns from it.
     pub(super) fn interval(&mut self, start: u32, end: u32, t: usize) -> (u64, u64) {
         let starts = self.starts(t);
-        let class = (((start + end) / 2 >> 14) as usize).min(15);
+        let class = ((((start + end) / 2) >> 14) as usize).min(15);
         let tree = self.tree(t);
         for (node, bit) in path(class) {
             self.nodes[node].learn(tree[node], bit);
@@ -203,7 +203,7 @@ fn path(class: usize) -> impl Iterator<Item = (usize, bool)> {
 /// Where a place of 2^18 comes to lie in 2^24.
 fn at(starts: &[u64; 17], x: u32) -> u64 {
     match starts.get((x >> 14) as usize..) {
-        Some([start, end, ..]) => start + (u64::from(x & 0x3fff) * (end - start) >> 14),
+        Some([start, end, ..]) => start + ((u64::from(x & 0x3fff) * (end - start)) >> 14),
         _ => 1 << 24,
     }
 }

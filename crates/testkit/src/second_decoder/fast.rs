@@ -152,8 +152,8 @@ fn columns(piece: &Piece<'_>, n_values: usize, float: Float) -> Result<usize, Re
     let product = piece.shape.iter().skip(1).try_fold(1u64, |product, &length| product.checked_mul(length));
     let n_columns = product.and_then(|product| usize::try_from(product).ok()).ok_or_else(no_matrix)?;
     let row_bytes = n_columns.checked_mul(float.bytes).ok_or_else(no_matrix)? as u64;
-    let has_rows = n_columns >= 32 && piece.start % row_bytes == 0;
-    if !has_rows || n_values % n_columns != 0 || n_values / n_columns < 32 {
+    let has_rows = n_columns >= 32 && piece.start.is_multiple_of(row_bytes);
+    if !has_rows || !n_values.is_multiple_of(n_columns) || n_values / n_columns < 32 {
         return Err(no_matrix());
     }
     Ok(n_columns)

@@ -65,7 +65,7 @@ impl Counter {
     pub(super) fn count(&mut self, is_one: bool) {
         let target = if is_one { (1 << 22) - 1 } else { 0 };
         let rate = (65536.0 / (f32::from(self.n) + 1.6)) as i64;
-        self.probability += (target - self.probability) * rate >> 16;
+        self.probability += ((target - self.probability) * rate) >> 16;
         self.n = (self.n + 1).min(1000);
     }
 

@@ -15,7 +15,7 @@ pub(super) fn frequencies(weights: &[u32]) -> Result<Vec<u64>, Refusal> {
     let weight = |i: usize| if sum == 0 { 1 } else { u64::from(weights[i]) };
     let m = (((1 << PRECISION) - n) << 32) / if sum == 0 { n } else { sum };
     // A weight is not above the sum, so that no product is above 2^60.
-    let mut frequencies: Vec<u64> = (0..weights.len()).map(|i| 1 + (weight(i) * m >> 32)).collect();
+    let mut frequencies: Vec<u64> = (0..weights.len()).map(|i| 1 + ((weight(i) * m) >> 32)).collect();
     let missing = (1 << PRECISION) - frequencies.iter().sum::<u64>();
     let largest = (1..weights.len()).fold(0, |best, i| if weights[i] > weights[best] { i } else { best });
     frequencies[largest] += missing;

@@ -279,7 +279,7 @@ impl<'a> BitDecoder<'a> {
     fn bit(&mut self, probability: u32) -> Result<bool, Refusal> {
         let byte = |i: usize| u32::from(self.bytes.get(self.n_taken + i).copied().unwrap_or(0));
         let code = byte(0) << 24 | byte(1) << 16 | byte(2) << 8 | byte(3);
-        let split = self.low + (u64::from(self.high - self.low) * u64::from(probability) >> 16) as u32;
+        let split = self.low + ((u64::from(self.high - self.low) * u64::from(probability)) >> 16) as u32;
         let bit = code <= split;
         if bit {
             self.high = split;

@@ -16,6 +16,7 @@ pub(super) fn exp2(x: f32) -> f32 {
     let x = x.clamp(-50.0, 50.0);
     let n = x.round_ties_even();
     let r = x - n;
+    #[expect(clippy::approx_constant, reason = "the nearest polynomial's, not ln 2")]
     let coefficients = [0.009671513, 0.055507336, 0.24022242, 0.693147, 1.0];
     let p = coefficients.into_iter().fold(0.0013264727, |p: f32, k| p.mul_add(r, k));
     p * power_of_two(n as i32)

@@ -34,7 +34,8 @@ impl Layout {
         let [_, taps @ ..] = rest else { return None };
         let product = |lengths: &[u64]| lengths.iter().try_fold(1u64, |product, &length| product.checked_mul(length));
         let mut cols = product(rest)?;
-        if cols <= 1 || n % cols != 0 || u128::from(piece.start) % (u128::from(cols) * u128::from(size)) != 0 {
+        if cols <= 1 || !n.is_multiple_of(cols) || u128::from(piece.start) % (u128::from(cols) * u128::from(size)) != 0
+        {
             return None;
         }
         let mut rows = n / cols;
@@ -82,7 +83,7 @@ pub(super) fn scale(steps: i32) -> f32 {
     let quarter = match steps.rem_euclid(4) {
         0 => 1.0,
         1 => 1.1892071,
-        2 => 1.4142135,
+        2 => std::f32::consts::SQRT_2,
         _ => 1.6817928,
     };
     quarter * power_of_two(steps.div_euclid(4).clamp(-120, 120))

@@ -23,7 +23,7 @@ impl Counter {
         let rate = (65536.0 / (self.n as f32 + 1.6)) as i64;
         let target = if answer { (1 << 22) - 1 } else { 0 };
         let p = i64::from(self.p);
-        self.p = (p + ((target - p) * rate >> 16)) as u32;
+        self.p = (p + (((target - p) * rate) >> 16)) as u32;
         self.n = (self.n + 1).min(1000);
     }
 }

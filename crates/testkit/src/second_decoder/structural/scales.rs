@@ -100,6 +100,6 @@ impl ScaleModel {
 }
 
 fn odds(z: f32) -> f32 {
-    let y = z.max(0.002).min(1.0 - 0.002);
+    let y = z.clamp(0.002, 1.0 - 0.002);
     log2(y / (1.0 - y))
 }
