@@ -1,7 +1,7 @@
 //! What can be restored of a damaged file.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{ErrorKind, Read, Seek};
 use std::ops::Range;
 
 use lmgc_container::{BlockInfo, Salvage, Stream, TensorEntry};
@@ -80,7 +80,7 @@ pub fn salvage<R: Read + Seek>(
     let header = source.header().clone();
     let map = StreamMap::new(&header);
     let mut decoders = Decoders::new(&header, models)?;
-    output.set_len(header.original_len)?;
+    set_len(output, header.original_len)?;
     progress.begin(stage, header.original_len);
 
     let mut gaps = Gaps::default();
@@ -142,6 +142,16 @@ pub fn salvage<R: Read + Seek>(
         && hashes
             .is_some_and(|hashes| hash_range(output, 0, header.original_len).is_ok_and(|hash| hash == hashes.original));
     Ok(report)
+}
+
+/// Makes the output as long as the original, with zeros. Longer than files can be, the original was not.
+fn set_len(output: &File, len: u64) -> Result<(), Error> {
+    output.set_len(len).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::FileTooLarge => {
+            Error::corrupt_block(format!("the header claims an original of {len} bytes: {error}"))
+        }
+        _ => Error::Io(error),
+    })
 }
 
 /// Takes back a tensor whose blocks were decoded to something else than it was.
