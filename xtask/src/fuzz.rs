@@ -105,7 +105,7 @@ struct Fuzz {
 
 impl Fuzz {
     fn new(workspace: &Workspace) -> Result<Self> {
-        let rustc = stdout_of(&mut nightly("rustc").arg("-vV"))
+        let rustc = stdout_of(nightly("rustc").arg("-vV"))
             .context("a nightly compiler is needed: `rustup toolchain install nightly`")?;
         stdout_of(nightly("cargo").args(["fuzz", "--version"]))
             .context("cargo-fuzz is needed: `cargo install cargo-fuzz --locked`")?;
