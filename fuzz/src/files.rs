@@ -163,7 +163,8 @@ impl Job {
     fn new() -> Self {
         let settings = LmSettings { window_tokens: 64, ..Default::default() };
         let mut job = Self {
-            folder: tempfile::tempdir().expect("a folder for temporary files"),
+            // In memory if there is such a folder: journals are flushed to disk again and again.
+            folder: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder"),
             input: alternating_tensors(1, 4, 48),
             lm: LmCodec::new(tiny_model(), settings, Kernels::detect()).expect("settings that go together"),
             journal_header: Vec::new(),

@@ -23,8 +23,10 @@ mod codec;
 #[expect(unreachable_pub, reason = "there it is a library's module")]
 mod files;
 
+type Target = fn(&[u8]);
+
 /// Target, codec, and how many mutations of a seed are tried: slow ones fewer.
-const BLOCKS: [(&str, fn(&[u8]), CodecId, usize); 19] = [
+const BLOCKS: [(&str, Target, CodecId, usize); 19] = [
     ("block_raw", codec::block_raw, CodecId::Raw, 200),
     ("block_zstd", codec::block_zstd, CodecId::Zstd, 500),
     ("block_split_zstd", codec::block_split_zstd, CodecId::SplitZstd, 500),
