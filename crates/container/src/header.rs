@@ -56,6 +56,7 @@ impl Header {
     pub(crate) fn to_body(&self, limits: &Limits) -> Result<Vec<u8>, Error> {
         check("number of settings", self.settings.len() as u64, limits.max_settings)?;
         check("number of tensors", self.tensors.len() as u64, limits.max_tensors)?;
+        check("original length in bytes", self.original_len, limits.max_original_bytes)?;
         let mut body = Vec::new();
         put_varint(&mut body, self.settings.len() as u64);
         for (key, value) in &self.settings {
@@ -111,6 +112,7 @@ impl Header {
 
         let file_format = fields.string("file format")?;
         let original_len = fields.varint("original length")?;
+        check("original length in bytes", original_len, limits.max_original_bytes)?;
 
         let n_tensors = fields.varint("number of tensors")?;
         check("number of tensors", n_tensors, limits.max_tensors)?;

@@ -13,6 +13,8 @@ pub struct Limits {
     pub max_header_bytes: u64,
     /// Most settings: 1024.
     pub max_settings: u64,
+    /// Longest original, in bytes: 2^63 - 1, as file systems have it.
+    pub max_original_bytes: u64,
     /// Most tensors: 2^19.
     pub max_tensors: u64,
     /// Longest block section's body (without the payload), in bytes: 4096.
@@ -31,6 +33,7 @@ impl Default for Limits {
         Self {
             max_header_bytes: 16 << 20,
             max_settings: 1 << 10,
+            max_original_bytes: i64::MAX as u64,
             max_tensors: 1 << 19,
             max_block_header_bytes: 1 << 12,
             max_block_raw_bytes: 64 << 20,
