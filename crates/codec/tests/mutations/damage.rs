@@ -2,13 +2,18 @@
 
 use std::ops::Range;
 
-use lmgc_container::SeekReader;
+use lmgc_container::{SeekReader, TensorEntry};
 use lmgc_testkit::{LmgcFile, Random, mutate_bytes, mutate_structure, repair_checksums};
 
-use crate::cases::{Case as Recipe, Needs, cases};
+use crate::cases::{Needs, cases};
+use crate::originals::testdata;
 
 /// Random mutations of all files together, each of them once as it is and once with checksums recomputed; and as many of parts.
 const N_RANDOM: usize = 100_000;
+
+/// Golden files from before footers had hashes of tensors, and their originals.
+const OLD_FILES: [(&str, &str); 2] =
+    [("auto-mixed", "tensors/mixed.safetensors"), ("lm-few-nibbles", "format-1/originals/few.safetensors")];
 
 /// A file to be damaged.
 pub(crate) struct Subject {
@@ -21,6 +26,17 @@ pub(crate) struct Subject {
     parts: LmgcFile,
     /// Whether decoding it takes long.
     is_slow: bool,
+}
+
+impl Subject {
+    fn new(name: String, reference: Option<&'static str>, original: Vec<u8>, packed: Vec<u8>) -> Self {
+        let parts = LmgcFile::parse(&packed).unwrap();
+        assert!(parts.to_bytes() == packed, "{name}");
+        let header = SeekReader::open(std::io::Cursor::new(&packed)).unwrap().header().clone();
+        let range = |tensor: &TensorEntry| tensor.offset as usize..(tensor.offset + tensor.len) as usize;
+        let tensors = header.tensors.iter().map(range).collect();
+        Self { name, original, tensors, reference, packed, parts, is_slow: false }
+    }
 }
 
 /// Kinds of damage.
@@ -77,20 +93,19 @@ pub(crate) struct Subjects {
 impl Subjects {
     pub(crate) fn new() -> Self {
         let needs = Needs::new();
-        let recipes: Vec<Recipe> = cases().into_iter().filter(|case| case.is_mutated).collect();
-        let all = recipes.into_iter().map(|recipe| {
+        let mut all: Vec<Subject> = Vec::new();
+        for recipe in cases().into_iter().filter(|case| case.is_mutated) {
             let original = needs.original(recipe.original);
             let packed = recipe.pack(&needs, &original);
-            let parts = LmgcFile::parse(&packed).unwrap();
-            assert!(parts.to_bytes() == packed, "{}", recipe.name);
             let is_slow = recipe.lm.is_some() && original.len() > 1000;
-            let header = SeekReader::open(std::io::Cursor::new(&packed)).unwrap().header().clone();
-            let tensors =
-                header.tensors.iter().map(|tensor| tensor.offset as usize..(tensor.offset + tensor.len) as usize);
-            let tensors = tensors.collect();
-            Subject { name: recipe.name, original, tensors, reference: recipe.reference, packed, parts, is_slow }
-        });
-        Self { all: all.collect(), needs }
+            all.push(Subject { is_slow, ..Subject::new(recipe.name, recipe.reference, original, packed) });
+        }
+        for (name, original) in OLD_FILES {
+            let packed =
+                std::fs::read(testdata("format-1/without-tensor-hashes").join(format!("{name}.lmgc"))).unwrap();
+            all.push(Subject::new(format!("old-{name}"), None, needs.original(original), packed));
+        }
+        Self { all, needs }
     }
 
     pub(crate) fn of(&self, case: &Case) -> &Subject {
