@@ -59,9 +59,9 @@ fn check_tensors(file: &File, packed: &[u8], models: &dyn ModelSource) {
     let mut seen = HashSet::new();
     // Of tensors with one name the first is meant.
     for span in layout.spans.iter().filter(|span| seen.insert(&span.name)) {
-        let len = decompress_tensor(&Place::new(&input), &span.name, &Place::new(&output), &files).unwrap();
+        let report = decompress_tensor(&Place::new(&input), &span.name, &Place::new(&output), &files).unwrap();
         let expected = &original[span.offset as usize..][..span.len as usize];
-        assert_eq!(len, span.len, "{:?} of {name}", span.name);
+        assert_eq!(report.raw_bytes, span.len, "{:?} of {name}", span.name);
         assert!(std::fs::read(&output).unwrap() == expected, "{:?} of {name}", span.name);
     }
 }
