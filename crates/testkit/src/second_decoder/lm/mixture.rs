@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::super::structural::{squash, stretch};
 use super::super::{Piece, Refusal};
 use super::decisions::{Counter, Decisions};
-use super::logistic::Logistic;
 use super::symbols::Symbols;
 use super::values::Values;
 
@@ -16,7 +16,6 @@ const FIRST_WEIGHTS: [f32; N_OPINIONS] = [0.1, 0.2, 0.1, 0.3, 0.2, 0.15, 0.1, 0.
 pub(super) struct Mixture<'a> {
     values: &'a Values,
     decisions: Decisions<'a>,
-    logistic: Logistic,
     /// By ascending paths.
     leaves: Vec<Leaf>,
     /// For each context; those that have not counted yet are left out.
@@ -71,7 +70,6 @@ impl<'a> Mixture<'a> {
         Self {
             values,
             decisions: Decisions::new(bytes),
-            logistic: Logistic::new(),
             leaves,
             counters: Default::default(),
             weights: HashMap::new(),
@@ -120,18 +118,18 @@ impl<'a> Mixture<'a> {
     ) -> bool {
         let share = |(ones, all): (u128, u128)| (((ones + 1) << 16) / (all + 2)) as u32;
         let mut opinions = [0.0; N_OPINIONS];
-        opinions[0] = self.logistic.stretch(share(by_model));
-        opinions[1] = by_table.map_or(0.0, |by_table| self.logistic.stretch(share(by_table)));
+        opinions[0] = opinion(share(by_model));
+        opinions[1] = by_table.map_or(0.0, |by_table| opinion(share(by_table)));
         let mut counters = [Counter::default(); N_CONTEXTS];
         for (i, node) in nodes.iter().enumerate() {
             counters[i] = self.counters[i].get(node).copied().unwrap_or_default();
-            opinions[2 + i] = self.logistic.stretch(counters[i].p());
+            opinions[2 + i] = opinion(counters[i].p());
         }
         opinions[N_OPINIONS - 1] = 0.3;
 
         let weights = self.weights.entry(place).or_default();
         let sum = opinions.iter().zip(&weights.w).fold(0.0, |sum, (opinion, w)| sum + opinion * w);
-        let p = self.logistic.squash(sum);
+        let p = squash(sum);
         let is_one = self.decisions.answer(p);
 
         let error = f32::from(u8::from(is_one)) - p as f32 / 65536.0;
@@ -239,4 +237,9 @@ fn far(pieces: &[Piece<'_>]) -> u64 {
 fn hash(a: u32, b: u32) -> u32 {
     let x = a.wrapping_add(0x9e37_79b9).wrapping_mul(0x85eb_ca6b) ^ b.wrapping_mul(0xc2b2_ae35);
     (x ^ x >> 15).wrapping_mul(0x2c1b_3c6d)
+}
+
+/// *stretch* of a probability in 1 / 2^16 ("Decisions"); certainty counts as what is next to it.
+fn opinion(p: u32) -> f32 {
+    stretch((p / 16).min(4095))
 }

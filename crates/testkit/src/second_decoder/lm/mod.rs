@@ -3,7 +3,6 @@
 mod decisions;
 mod grammar;
 mod lane;
-mod logistic;
 mod mixture;
 mod payload;
 mod range_coder;
