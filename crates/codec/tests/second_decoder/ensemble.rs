@@ -8,7 +8,10 @@ use lmgc_testkit::{Random, TinyModel, odd_floats};
 
 use crate::common::OneModel;
 use crate::fast::{file_of, rounded, scaled_noise};
+use crate::made::{Made, varint};
 use crate::model::Parts;
+use crate::side_writer::{made, ordinary, settings};
+use crate::structural_made::{is_decoded, random_file};
 use crate::{assert_same, options, tensors_of};
 
 /// A tensor of numbers whose sign says whether the coordinate before is far from zero, which who reads their classes can see; one
@@ -59,8 +62,10 @@ fn assert_ensemble(tensors: &[(Dtype, &[u64], Vec<u8>)], window: usize, level: u
     let packed = assert_same(&file_of(tensors), &options, &outside);
     let blocks = inspect(std::io::Cursor::new(&packed)).unwrap().blocks;
     assert!(blocks.iter().filter(|block| block.codec == "ensemble").count() >= n, "{blocks:?}");
-    let without = Outside { model: None, ..outside };
-    assert_eq!(decode(&packed, &without).unwrap_err().class, Class::Model);
+    if n > 0 {
+        let without = Outside { model: None, ..outside };
+        assert_eq!(decode(&packed, &without).unwrap_err().class, Class::Model);
+    }
 }
 
 #[test]
@@ -113,4 +118,46 @@ fn references() {
 fn several_lanes() {
     let values = foreseen(9, &[2060, 128], 50);
     assert_ensemble(&[(Dtype::BF16, &[2060, 128], rounded(Dtype::BF16, &values))], 64, 3, None, 1);
+}
+
+/// Changes a file so that its block is of codec ensemble, with a window that the header says.
+fn advise(made: &mut Made, one: &OneModel, earlier: Option<&[u8]>, window: &str) {
+    made.blocks[0].codec = CodecId::Ensemble as u8;
+    let hash = earlier.map(|earlier| blake3::hash(earlier).to_hex());
+    let reference = hash.iter().map(|hash| ("reference", hash.as_str()));
+    let all = [("codec", "ensemble")].into_iter().chain(reference).chain([("window", window)]);
+    made.settings = settings(&all.collect::<Vec<_>>());
+    let record = one.0.record();
+    made.model = [&[1, 0][..], &record.fingerprint].concat();
+    for number in [record.numerics_revision, record.vocab_size, record.start_token] {
+        made.model.extend(varint(number.into()));
+    }
+}
+
+/// Payloads that no writer writes.
+#[test]
+fn side_information_of_all_kinds() {
+    let one = tiny();
+    let parts = Parts::new(&one.0);
+    let prior = parts.prior(30);
+    let mut n_decoded = 0;
+    for i in 0..100 {
+        let (mut made, earlier) = random_file(i);
+        advise(&mut made, &one, earlier.as_deref(), ["30", "2", "7"][i % 3]);
+        n_decoded += usize::from(is_decoded(made, earlier.as_deref(), Some((&one, &prior))));
+    }
+    assert!(n_decoded > 40, "{n_decoded}");
+}
+
+#[test]
+fn windows_that_are_wrong() {
+    let one = tiny();
+    let parts = Parts::new(&one.0);
+    let prior = parts.prior(30);
+    for (window, is_right) in [("30", true), ("2", true), ("1", false), ("0", false), ("", false), ("x", false)] {
+        let mut made =
+            made(Dtype::F16, [10, 40], &ordinary(Dtype::F16, 10).to_bytes(), &[[Vec::new(), Vec::new()]], None);
+        advise(&mut made, &one, None, window);
+        assert_eq!(is_decoded(made, None, Some((&one, &prior))), is_right, "{window}");
+    }
 }

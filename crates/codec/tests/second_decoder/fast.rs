@@ -140,11 +140,11 @@ fn infinities_and_what_is_no_number() {
             assert_fast(&[(dtype, &[80, 60], rounded(dtype, &values))]);
         }
     }
-    // Exponents all over the range, of which most are escapes.
+    // Exponents of all small numbers, of which most are escapes.
     let mut random = Random::new(3);
     let wild = (0..5000).flat_map(|i| {
         let bits = random.next_u64() as u32;
-        (if i % 9 == 0 { bits } else { bits & 0x807f_ffff | 0x3f80_0000 }).to_le_bytes()
+        (if i % 9 == 0 { bits & 0xbfff_ffff } else { bits & 0x807f_ffff | 0x3f80_0000 }).to_le_bytes()
     });
     assert_fast(&[(Dtype::F32, &[5000], wild.collect())]);
     let subnormal: Vec<u8> =

@@ -7,8 +7,11 @@ mod fast;
 mod files;
 mod hand_made;
 mod made;
+mod lm;
 mod model;
+mod side_writer;
 mod structural;
+mod structural_made;
 
 use lmgc_codec::{CodecId, CodecName, CompressOptions, Error};
 use lmgc_tensors::safetensors::{self, TensorEntry};

@@ -8,7 +8,7 @@ use lmgc_testkit::{Random, odd_floats};
 use super::fast::{file_of, rounded, scaled_noise};
 use super::{assert_same, options, tensors_of};
 
-const FLOATS: [Dtype; 4] = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16];
+pub(crate) const FLOATS: [Dtype; 4] = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16];
 
 type Tensors<'a> = [(Dtype, &'a [u64], Vec<u8>)];
 

@@ -304,3 +304,39 @@ impl<'a> BitDecoder<'a> {
         Refusal::corrupt("side information of another length than its bits account for")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: TextFormat = TextFormat { is_hex: true, separator: " ", bytes_per_group: 1 };
+    const ISO: TextFormat = TextFormat { is_hex: false, separator: "", bytes_per_group: 1 };
+
+    /// The bytes that tokens with these texts stand for.
+    fn bytes(format: TextFormat, n_bytes: usize, texts: &[&[u8]], side: &[u8]) -> Option<Vec<u8>> {
+        let token_bytes: Vec<Vec<u8>> = texts.iter().map(|text| text.to_vec()).collect();
+        let tokens: Vec<u32> = (0..texts.len() as u32).collect();
+        bytes_of_tokens(format, n_bytes, &tokens, &token_bytes, side).ok()
+    }
+
+    #[test]
+    fn texts_and_spaces_in_front() {
+        assert_eq!(bytes(HEX, 2, &[b"0a ", b"ff"], &[]), Some(vec![0x0a, 0xff]));
+        assert_eq!(bytes(HEX, 2, &[b" 0a", b" ff"], &[]), Some(vec![0x0a, 0xff]));
+        assert_eq!(bytes(HEX, 2, &[b" 0a", b" ff"], &[0]), None);
+        assert_eq!(bytes(HEX, 2, &[b"0A ", b"ff"], &[]), None);
+        assert_eq!(bytes(HEX, 2, &[b"0a,", b"ff"], &[]), None);
+        assert_eq!(bytes(HEX, 1, &[b"0", b"a", b"f"], &[]), None);
+        assert_eq!(bytes(ISO, 2, &[b" ", b"a"], &[]), Some(b" a".to_vec()));
+        assert_eq!(bytes(ISO, 1, &[b" ", b"a"], &[1]), Some(b"a".to_vec()));
+    }
+
+    #[test]
+    fn characters_and_what_is_foreign() {
+        assert_eq!(bytes(ISO, 3, &[b"\xc3", b"\xa9\xc2", b"\xb5z"], &[]), Some(vec![0xe9, 0xb5, b'z']));
+        assert_eq!(bytes(ISO, 1, &[b"\xe2\x82\xac"], &[]), None);
+        assert_eq!(bytes(ISO, 1, &[b"\xa9"], &[]), None);
+        // Half a character at the end is no element.
+        assert_eq!(bytes(ISO, 1, &[b"a\xc3"], &[]), Some(b"a".to_vec()));
+    }
+}

@@ -39,6 +39,7 @@ impl Values {
             "I64" | "U64" => (64, 0, 8, false),
             "I32" | "U32" => (32, 0, 8, false),
             "I16" | "U16" => (16, 0, 8, false),
+            // Floats of 8 bits, too: none of them counts as a float.
             _ => (8, 0, 8, false),
         };
         let head = match settings.format {
@@ -137,8 +138,8 @@ struct LowerBits<'a> {
     /// Whether no bit that is left is set: for the leading bits, and whether that was so in the value before.
     zero: HashMap<(u64, bool), Counter>,
     was_zero: bool,
-    /// For each place from the lowest on: whether its bit is the lowest that is set, when the last value that was asked had it further up
-    /// and when not; and which of both it was.
+    /// Whether the bit at a place, from the lowest on, is set: for the place, and for whether the lowest bit of the last value that
+    /// was asked was further up.
     lowest: [[Counter; 2]; 64],
     last_lowest: u32,
 }
