@@ -98,7 +98,7 @@ fn equal_values_and_zeros() {
             let mut values = scaled_noise(one_in, 50, 120, 1.0);
             for value in &mut values {
                 let draw = random.next_u64();
-                *value *= if draw % one_in == 0 { if draw >> 40 & 7 == 0 { -0.0 } else { 0.0 } } else { 1.0 };
+                *value *= if draw.is_multiple_of(one_in) { if draw >> 40 & 7 == 0 { -0.0 } else { 0.0 } } else { 1.0 };
             }
             assert_fast(&[(dtype, &[50, 120], rounded(dtype, &values))]);
         }

@@ -234,7 +234,5 @@ fn the_well_known_strings_are_those_of_the_document() {
 
 /// A file with a setting whose value is a string of this number and nothing more.
 fn file_with_setting_value(t: u64) -> Vec<u8> {
-    let mut made = Made::default();
-    made.settings = [b"\x01\x06key", &varint(t)[..]].concat();
-    made.to_bytes()
+    Made { settings: [b"\x01\x06key", &varint(t)[..]].concat(), ..Made::default() }.to_bytes()
 }

@@ -100,7 +100,8 @@ fn a_model_that_no_block_needs() {
 
 #[test]
 fn codecs_and_lanes_that_are_not_known() {
-    let changes: [(&str, fn(&mut Made), Class); 3] = [
+    type Change = fn(&mut Made);
+    let changes: [(&str, Change, Class); 3] = [
         ("codec 15", |made| made.blocks[0].codec = 15, Class::Unsupported),
         ("codec 255", |made| made.blocks[1].codec = 255, Class::Unsupported),
         ("lanes of raw", |made| made.blocks[1].n_lanes = 1, Class::Corrupt),

@@ -148,7 +148,7 @@ fn zeros_and_equal_values() {
             let mut values = low_rank(one_in, 50, 120, 2);
             for (i, value) in values.iter_mut().enumerate() {
                 let draw = random.next_u64();
-                let is_zero = draw % one_in == 0 || i % 120 < 9 || i / 120 == 4;
+                let is_zero = draw.is_multiple_of(one_in) || i % 120 < 9 || i / 120 == 4;
                 *value *= if !is_zero {
                     1.0
                 } else if draw >> 40 & 15 == 0 {
@@ -238,10 +238,11 @@ fn references() {
         let mut random = Random::new(9);
         let before = scaled_noise(1, 60, 90, 1.0);
         let moved = |amount: f64, share: f64, random: &mut Random| -> Vec<f64> {
-            let mut next = |x: &f64| x * share + amount * f64::from(random.next_normal());
-            before.iter().map(|x| next(x)).collect()
+            let next = |x: &f64| x * share + amount * f64::from(random.next_normal());
+            before.iter().map(next).collect()
         };
-        let kept: Vec<f64> = before.iter().map(|&x| if random.next_u64() % 3 == 0 { x * 1.01 } else { x }).collect();
+        let kept: Vec<f64> =
+            before.iter().map(|&x| if random.next_u64().is_multiple_of(3) { x * 1.01 } else { x }).collect();
         let scales: Vec<f64> = before.iter().map(|x| x.abs() * f64::from(random.next_normal())).collect();
         let mut odd = moved(1e-5, 1.0, &mut random);
         for (odd, value) in odd.iter_mut().step_by(31).zip(odd_floats()) {

@@ -127,12 +127,12 @@ pub(crate) fn random_file(i: usize) -> (Made, Option<Vec<u8>>) {
     let (middle, spread) = if draw(3) == 0 { (0, 561) } else { (-40, 20) };
     let mut scales = |n: u64| Some((0..n).map(|_| middle + draw(2 * spread - 1) as i64 - spread as i64 + 1).collect());
     side.scales = [scales(n_coordinates), None];
-    if i % 3 == 0 {
+    if i.is_multiple_of(3) {
         side.scales[1] = scales(n_samples);
     }
     if i % 5 < 3 {
         side.rank = draw(n_coordinates + 1);
-        side.classes = (0..side.rank).map(|_| draw(if i % 2 == 0 { 5 } else { 60 })).collect();
+        side.classes = (0..side.rank).map(|_| draw(if i.is_multiple_of(2) { 5 } else { 60 })).collect();
         let mut entry = || draw(19) as i64 - 9;
         side.entries = side.classes.iter().map(|_| (0..n_coordinates).map(|_| entry()).collect()).collect();
     }
@@ -154,7 +154,8 @@ fn side_information_of_all_kinds() {
 
 #[test]
 fn side_information_that_is_wrong() {
-    let cases: [(&str, bool, Dtype, fn(&mut Side)); 26] = [
+    type Change = fn(&mut Side);
+    let cases: [(&str, bool, Dtype, Change); 26] = [
         ("ordinary", true, Dtype::F32, |_| {}),
         ("kind 1", true, Dtype::F16, |side| (side.kind, side.value) = (1, (0x1234, 16))),
         ("kind 2 without a reference", false, Dtype::F32, |side| side.kind = 2),
