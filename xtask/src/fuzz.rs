@@ -1,6 +1,7 @@
 //! Runs the fuzz targets: builds them all, runs each for some minutes, and says what they found.
 
 use std::{
+    env,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus},
@@ -111,12 +112,9 @@ impl Fuzz {
         stdout_of(nightly("cargo").args(["fuzz", "--version"]))
             .context("cargo-fuzz is needed: `cargo install cargo-fuzz --locked`")?;
         let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
-        Ok(Self {
-            dir: workspace.root.join("fuzz"),
-            root: workspace.root.clone(),
-            target_dir: workspace.target_dir.join("fuzz"),
-            host: host.to_owned(),
-        })
+        let dir = workspace.root.join("fuzz");
+        let own = Workspace::load_from(&dir.join("Cargo.toml"))?;
+        Ok(Self { dir, root: workspace.root.clone(), target_dir: own.target_dir, host: host.to_owned() })
     }
 
     /// All targets, or those asked for.
@@ -133,7 +131,6 @@ impl Fuzz {
     fn build(&self, wanted: &[String]) -> Result<()> {
         let mut command = nightly("cargo");
         command.args(["fuzz", "build", "--target", &self.host, "--fuzz-dir"]).arg(&self.dir);
-        command.arg("--target-dir").arg(&self.target_dir);
         // One target or all of them is what cargo-fuzz builds.
         if let [only] = wanted {
             command.arg(only);
@@ -175,7 +172,17 @@ impl Fuzz {
 /// A command of the nightly toolchain, whichever runs this program.
 fn nightly(program: &str) -> Command {
     let mut command = Command::new("rustup");
-    command.args(["run", "nightly", program]).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+    command.args(["run", "nightly", program]);
+    // What cargo tells this program about itself; build scripts that look at it would run again and again.
+    for (name, _) in env::vars_os() {
+        let is_of_this_program = name.to_str().is_some_and(|name| {
+            ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "RUSTUP_TOOLCHAIN"].contains(&name)
+                || name.starts_with("CARGO_PKG_")
+        });
+        if is_of_this_program {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

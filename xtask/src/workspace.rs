@@ -1,6 +1,10 @@
 //! The workspace as cargo sees it, and how to call cargo again.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -41,12 +45,16 @@ pub(crate) enum DependencyKind {
 }
 
 impl Workspace {
-    /// Asks cargo; needs no network and no lock file.
+    /// The workspace that this program belongs to. Asks cargo; needs no network and no lock file.
     pub(crate) fn load() -> Result<Self> {
-        let mut command = cargo();
         // The manifest compiled into this program names the workspace, whatever the current directory.
-        command.args(["metadata", "--no-deps", "--format-version", "1"]);
-        command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+        Self::load_from(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")))
+    }
+
+    /// The workspace of a manifest.
+    pub(crate) fn load_from(manifest: &Path) -> Result<Self> {
+        let mut command = cargo();
+        command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
         let json = stdout_of(&mut command)?;
         serde_json::from_str(&json).context("`cargo metadata` gave JSON of an unexpected form")
     }
@@ -90,7 +98,7 @@ pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
 
 /// The command line for messages, with the program's directory left out.
 pub(crate) fn shown(command: &Command) -> String {
-    let program = std::path::Path::new(command.get_program());
+    let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str());
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
