@@ -119,6 +119,9 @@ impl Cut {
             if !reading.plain.is_exhausted() {
                 return Err(corrupt("plain bits are left over"));
             }
+            if reading.plain.is_overrun() {
+                return Err(corrupt("there are too few plain bits"));
+            }
         }
         bytes.extend_from_slice(tail);
         Ok(bytes)

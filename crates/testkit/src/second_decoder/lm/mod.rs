@@ -70,7 +70,10 @@ fn text_tokens(
     prior: &Prior<'_>,
 ) -> Result<Vec<u32>, Refusal> {
     let ids: Vec<u32> = match settings.mask {
-        Mask::None => (0..prior.n_vocabulary).collect(),
+        Mask::None => {
+            payload.check_n_symbols(0)?;
+            with_extra_ids((0..prior.n_vocabulary).collect(), &payload.extra_ids)?
+        }
         Mask::Alphabet | Mask::Grammar => {
             let alphabet = grammar::alphabet(format, prior);
             payload.check_n_symbols(alphabet.len())?;
