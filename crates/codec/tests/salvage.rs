@@ -58,7 +58,7 @@ fn without_lost(original: &[u8], report: &SalvageReport) -> Vec<u8> {
 }
 
 /// Changes what the first block of codec fast decodes to, though its checksum is right.
-fn change_plain_bits(packed: &mut Vec<u8>) {
+fn change_plain_bits(packed: &mut [u8]) {
     let (_, blocks) = index(packed);
     let first = blocks.iter().position(|block| block.stream == Stream::Data).unwrap();
     let payload_start = blocks[first + 1].file_offset - blocks[first].payload_len;
