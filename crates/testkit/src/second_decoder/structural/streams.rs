@@ -220,6 +220,9 @@ impl<'a> PlainBits<'a> {
         if self.bytes.len() as u64 > self.n_taken.div_ceil(8) {
             return Err(Refusal::corrupt("more plain bits than values have"));
         }
+        if self.n_taken.div_ceil(8) > self.bytes.len() as u64 {
+            return Err(Refusal::corrupt("fewer plain bits than values have"));
+        }
         Ok(())
     }
 }
