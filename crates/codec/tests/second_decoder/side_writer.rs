@@ -185,7 +185,7 @@ pub(crate) fn made(dtype: Dtype, shape: [u64; 2], side: &[u8], lanes: &[[Vec<u8>
     made
 }
 
-/// An ordinary piece.
+/// An ordinary piece, whose values have no mantissas and so no plain bits.
 pub(crate) fn ordinary(dtype: Dtype, n_coordinates: usize) -> Side {
     Side {
         is_single: dtype == Dtype::F32,
@@ -193,7 +193,12 @@ pub(crate) fn ordinary(dtype: Dtype, n_coordinates: usize) -> Side {
         step: None,
         kind: 0,
         value: (0, 0),
-        low_bits: 0,
+        low_bits: match dtype {
+            Dtype::F64 => 52,
+            Dtype::F32 => 23,
+            Dtype::F16 => 10,
+            _ => 7,
+        },
         bias: 1023,
         may_be_common: false,
         lowest: None,

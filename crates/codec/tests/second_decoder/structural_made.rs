@@ -31,7 +31,16 @@ impl ModelSource for Around<'_> {
 }
 
 /// Both decoders refuse a file of one tensor as corrupt, or make the same of it; returns whether they do.
-pub(crate) fn is_decoded(mut made: Made, earlier: Option<&[u8]>, model: Option<(&OneModel, &Prior<'_>)>) -> bool {
+pub(crate) fn is_decoded(made: Made, earlier: Option<&[u8]>, model: Option<(&OneModel, &Prior<'_>)>) -> bool {
+    are_alike(made, earlier, model, false)
+}
+
+/// As [`is_decoded`], after lanes' plain bits are cut, or filled with zeros, to what the second decoder says that they take.
+pub(crate) fn is_decoded_fitted(made: Made, earlier: Option<&[u8]>, model: Option<(&OneModel, &Prior<'_>)>) -> bool {
+    are_alike(made, earlier, model, true)
+}
+
+fn are_alike(mut made: Made, earlier: Option<&[u8]>, model: Option<(&OneModel, &Prior<'_>)>, fits: bool) -> bool {
     let tables = earlier.map(tensors_of).unwrap_or_default();
     let outside = Outside {
         model: model.map(|(_, prior)| -> &dyn second_decoder::LanguageModel { prior }),
@@ -43,7 +52,16 @@ pub(crate) fn is_decoded(mut made: Made, earlier: Option<&[u8]>, model: Option<(
     // With a byte after the tensor, the file's hash is not that of the tensor, which can thus be asked for.
     made.original_len += 1;
     made.blocks.push(MadeBlock::raw(0, b"!"));
-    match second_decoder::tensor(&made.to_bytes(), name, &outside) {
+    let mut result = second_decoder::tensor(&made.to_bytes(), name, &outside);
+    for _ in 0..made.blocks[0].n_lanes {
+        let Some((lane, n_bytes)) = result.as_ref().err().and_then(|refusal| plain_bytes(&refusal.what)) else { break };
+        if !fits {
+            break;
+        }
+        resize_plain_bits(&mut made.blocks[0], lane, n_bytes);
+        result = second_decoder::tensor(&made.to_bytes(), name, &outside);
+    }
+    match result {
         Ok(mut bytes) => {
             bytes.push(b'!');
             made.hash = *blake3::hash(&bytes).as_bytes();
@@ -57,6 +75,26 @@ pub(crate) fn is_decoded(mut made: Made, earlier: Option<&[u8]>, model: Option<(
             false
         }
     }
+}
+
+/// The lane, and how many bytes of plain bits it takes, if that is why a file was refused.
+fn plain_bytes(what: &str) -> Option<(usize, usize)> {
+    let (lane, rest) = what.strip_prefix("lane ")?.split_once(" takes ")?;
+    let (n_bytes, _) = rest.split_once(" bytes of plain bits")?;
+    Some((lane.parse().ok()?, n_bytes.parse().ok()?))
+}
+
+fn resize_plain_bits(block: &mut MadeBlock, lane: usize, n_bytes: usize) {
+    let payload = &mut block.payload;
+    let number = |i: usize| u32::from_le_bytes(*payload[4 * i..].first_chunk().unwrap()) as usize;
+    // After the lengths, those of the side information and of two streams a lane.
+    let place = 2 * lane + 2;
+    let start = 4 * (1 + 2 * block.n_lanes as usize) + (0..place).map(number).sum::<usize>();
+    let end = start + number(place);
+    let mut bits = payload[start..end].to_vec();
+    bits.resize(n_bytes, 0);
+    payload.splice(start..end, bits);
+    payload[4 * place..][..4].copy_from_slice(&(n_bytes as u32).to_le_bytes());
 }
 
 #[test]
@@ -86,7 +124,7 @@ fn damaged_payloads() {
                     }
                     let mut made = Made::of_block(dtype.as_str(), &shape, &vec![0; original.len()], codec, &damaged);
                     made.blocks[0].n_lanes = n_lanes.unwrap().into();
-                    n_decoded += usize::from(is_decoded(made, None, None));
+                    n_decoded += usize::from(is_decoded_fitted(made, None, None));
                 }
                 assert_eq!(original.len() % n_bytes, 0);
             }
@@ -112,9 +150,7 @@ pub(crate) fn random_file(i: usize) -> (Made, Option<Vec<u8>>) {
     if draw(4) == 0 {
         side.step = Some((draw(255) << 23 | draw(1 << 23)) as u32 + (1 << 23));
     }
-    if draw(2) == 0 {
-        side.low_bits = draw(mantissa_bits + 1);
-    }
+    side.low_bits = if draw(2) == 0 { draw(mantissa_bits + 1) } else { 0 };
     side.bias = if draw(2) == 0 { draw(2048) } else { 1000 + draw(30) };
     side.may_be_common = draw(2) == 0;
     if draw(2) == 0 {
@@ -146,10 +182,10 @@ pub(crate) fn random_file(i: usize) -> (Made, Option<Vec<u8>>) {
 fn side_information_of_all_kinds() {
     let decoded = (0..600).filter(|&i| {
         let (made, earlier) = random_file(i);
-        is_decoded(made, earlier.as_deref(), None)
+        is_decoded_fitted(made, earlier.as_deref(), None)
     });
     let n_decoded = decoded.count();
-    assert!(n_decoded > 250, "{n_decoded}");
+    assert!(n_decoded > 200, "{n_decoded}");
 }
 
 #[test]
@@ -201,11 +237,12 @@ fn side_information_that_is_wrong() {
     }
 }
 
-/// Streams that are longer than what is read of them.
+/// Streams that are longer than what is read of them, or shorter.
 #[test]
-fn streams_that_are_too_long() {
+fn lengths_of_streams() {
     let equal = Side { kind: 1, value: (7, 16), ..ordinary(Dtype::F16, 10) }.to_bytes();
     let coded = ordinary(Dtype::F16, 10).to_bytes();
+    let with_mantissas = Side { low_bits: 0, ..ordinary(Dtype::F16, 10) }.to_bytes();
     let words = |n: usize| [[3; 8].repeat(n), Vec::new()];
     let cases = [
         ("words that are read in any case", true, &equal, vec![words(1)]),
@@ -216,6 +253,7 @@ fn streams_that_are_too_long() {
         ("too many lanes", false, &coded, vec![words(0); 257]),
         ("no lanes", false, &coded, Vec::new()),
         ("far too many decisions", false, &coded, vec![words(1000)]),
+        ("no plain bits of mantissas", false, &with_mantissas, vec![words(0)]),
         ("far too many plain bits", false, &coded, vec![[Vec::new(), vec![0; 1000]]]),
     ];
     for (name, is_right, side, lanes) in cases {

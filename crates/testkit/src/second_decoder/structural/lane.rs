@@ -346,9 +346,10 @@ impl<'a> Lane<'a> {
         0
     }
 
-    pub(super) fn check_end(&self) -> Result<(), Refusal> {
+    /// Fails if this lane, number `number` of the block, has bytes that were not needed, or too few plain bits.
+    pub(super) fn check_end(&self, number: usize) -> Result<(), Refusal> {
         self.decisions.check_end()?;
-        self.plain.check_end()
+        self.plain.check_end(number)
     }
 }
 

@@ -142,7 +142,7 @@ fn code_lanes(pieces: &mut [Elements<'_>], lanes: &mut [Lane<'_>]) -> Result<(),
         }
         before += n_values;
     }
-    lanes.iter().try_for_each(|lane| lane.check_end())
+    lanes.iter().enumerate().try_for_each(|(number, lane)| lane.check_end(number))
 }
 
 fn length(payload: &mut &[u8]) -> Result<usize, Refusal> {

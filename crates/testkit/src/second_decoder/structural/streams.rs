@@ -216,9 +216,12 @@ impl<'a> PlainBits<'a> {
         bits
     }
 
-    pub(super) fn check_end(&self) -> Result<(), Refusal> {
-        if self.bytes.len() as u64 > self.n_taken.div_ceil(8) {
-            return Err(Refusal::corrupt("more plain bits than values have"));
+    /// Fails unless lane number `lane` has just the bits that were taken.
+    pub(super) fn check_end(&self, lane: usize) -> Result<(), Refusal> {
+        let n_bytes = self.n_taken.div_ceil(8);
+        if self.bytes.len() as u64 != n_bytes {
+            let what = format!("lane {lane} takes {n_bytes} bytes of plain bits and has {}", self.bytes.len());
+            return Err(Refusal::corrupt(what));
         }
         if self.n_taken.div_ceil(8) > self.bytes.len() as u64 {
             return Err(Refusal::corrupt("fewer plain bits than values have"));
