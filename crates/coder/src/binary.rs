@@ -131,12 +131,14 @@ pub struct BinaryDecoder<'a> {
     /// The stream's value less `low`, to the decoder's precision.
     offset: u64,
     range: u64,
+    /// Whether a point was in no interval: what follows means nothing.
+    is_lost: bool,
 }
 
 impl<'a> BinaryDecoder<'a> {
     /// A decoder at a stream's beginning.
     pub fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { bytes, n_read: 0, offset: 0, range: u64::MAX };
+        let mut decoder = Self { bytes, n_read: 0, offset: 0, range: u64::MAX, is_lost: false };
         let high = decoder.word();
         decoder.offset = high << 32 | decoder.word();
         decoder
@@ -182,7 +184,8 @@ impl<'a> BinaryDecoder<'a> {
         self.decode_interval_of(INTERVAL_PRECISION_BITS, find)
     }
 
-    /// As [`decode_interval`](Self::decode_interval), of 2^`bits`, 24 at most.
+    /// As [`decode_interval`](Self::decode_interval), of 2^`bits`, 24 at most. An interval without the point makes
+    /// [`finish`](Self::finish) fail.
     #[inline(always)]
     pub fn decode_interval_of<T>(&mut self, bits: u32, find: impl FnOnce(u32) -> (u32, u32, T)) -> T {
         debug_assert!(bits <= 24);
@@ -190,7 +193,11 @@ impl<'a> BinaryDecoder<'a> {
         // What is lost by the shift is above the last interval; only damaged streams lead there.
         let point = (self.offset / unit).min((1 << bits) - 1) as u32;
         let (start, end, found) = find(point);
-        debug_assert!(start <= point && point < end, "{point} is not in {start}..{end}");
+        if !(start <= point && point < end) {
+            self.is_lost = true;
+            (self.offset, self.range) = (0, u64::MAX);
+            return found;
+        }
         self.offset = self.offset.wrapping_sub(unit * u64::from(start));
         self.range = unit * u64::from(end - start);
         self.grow();
@@ -209,8 +216,11 @@ impl<'a> BinaryDecoder<'a> {
     /// Ends the reading: all bytes must have been needed.
     ///
     /// # Errors
-    /// [`Error::TrailingBytes`].
+    /// [`Error::TrailingBytes`], and [`Error::InvalidStream`] if a point was in no interval.
     pub fn finish(self) -> Result<(), Error> {
+        if self.is_lost {
+            return Err(Error::InvalidStream { offset_bytes: self.n_read, len_bytes: self.bytes.len() });
+        }
         if self.n_read >= self.bytes.len() {
             Ok(())
         } else {
@@ -222,6 +232,18 @@ impl<'a> BinaryDecoder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_point_in_no_interval_is_an_invalid_stream() {
+        for interval in [(7, 7), (0, 0), (1 << 18, 1 << 18), (9, 2)] {
+            let mut decoder = BinaryDecoder::new(&[0x55; 8]);
+            for _ in 0..100 {
+                decoder.decode_interval(|_| (interval.0, interval.1, ()));
+                decoder.decode(1 << 15);
+            }
+            assert!(matches!(decoder.finish(), Err(Error::InvalidStream { .. })));
+        }
+    }
 
     /// Pseudo-random numbers (Knuth's MMIX generator), upper bits.
     fn random(state: &mut u64) -> u32 {
