@@ -182,7 +182,7 @@ struct Gaps {
 
 impl Gaps {
     fn next(&mut self, stream: Stream) -> &mut u64 {
-        &mut self.next[usize::from(stream == Stream::Data)]
+        &mut self.next[usize::from(stream.id())]
     }
 
     /// Notes what lies before the next block.

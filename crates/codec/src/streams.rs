@@ -46,7 +46,7 @@ impl StreamMap {
         push_skeleton(&mut runs, covered_to, header.original_len);
         let mut by_stream = [Vec::new(), Vec::new()];
         for (i, run) in runs.iter().enumerate() {
-            by_stream[usize::from(run.stream == Stream::Data)].push(i);
+            by_stream[usize::from(run.stream.id())].push(i);
         }
         Self { runs, by_stream }
     }
@@ -63,7 +63,7 @@ impl StreamMap {
     }
 
     fn of_stream(&self, stream: Stream) -> &[usize] {
-        &self.by_stream[usize::from(stream == Stream::Data)]
+        &self.by_stream[usize::from(stream.id())]
     }
 
     /// The runs that hold bytes `start..start + len` of a stream, cut to that range.

@@ -1,8 +1,10 @@
 //! The header: what the original file is and how it was compressed.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use crate::limits::check;
+use crate::source::Source;
 use crate::wire::{Fields, put_string, put_varint};
 use crate::{Error, Limits};
 
@@ -93,8 +95,14 @@ impl Header {
         Ok(body)
     }
 
+    /// Reads from the start of a file to the end of its header section.
+    pub(crate) fn read<R: Read>(source: &mut Source<R>, limits: &Limits) -> Result<Self, Error> {
+        let section = source.header_section(limits)?;
+        Self::from_body(&section.body, section.body_offset, limits)
+    }
+
     /// Reads a header section's body that starts at `offset` in the file.
-    pub(crate) fn from_body(body: &[u8], offset: u64, limits: &Limits) -> Result<Self, Error> {
+    fn from_body(body: &[u8], offset: u64, limits: &Limits) -> Result<Self, Error> {
         let mut fields = Fields::new(body, offset);
 
         let n_settings = fields.varint("number of settings")?;

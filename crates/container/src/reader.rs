@@ -53,8 +53,7 @@ impl<R: Read> Reader<R> {
     /// As [`new`](Self::new).
     pub fn with_limits(input: R, limits: Limits) -> Result<Self, Error> {
         let mut source = Source::new(BufReader::new(input), 0);
-        let section = source.header_section(&limits)?;
-        let header = Header::from_body(&section.body, section.body_offset, &limits)?;
+        let header = Header::read(&mut source, &limits)?;
         let order = BlockOrder::new(StreamLayout::new(&header)?);
         Ok(Self {
             blocks_start: source.offset(),

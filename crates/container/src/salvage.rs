@@ -5,8 +5,9 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use crate::footer::{Footer, TRAILER_LEN, parse_trailer};
 use crate::seek_reader::read_footer;
 use crate::source::{SectionKind, Source, section_len};
+use crate::stream::BlockOrder;
 use crate::wire::Fields;
-use crate::{BlockInfo, Error, Hashes, Header, Limits, Stream, StreamLayout};
+use crate::{BlockInfo, Error, Hashes, Header, Limits, StreamLayout};
 
 /// Bytes that are looked at together in search of sections.
 const WINDOW_BYTES: u64 = 1 << 16;
@@ -42,9 +43,8 @@ impl<R: Read + Seek> Salvage<R> {
         let limits = Limits::default();
         input.rewind()?;
         let mut source = Source::new(BufReader::new(&mut input), 0);
-        let section = source.header_section(&limits)?;
+        let header = Header::read(&mut source, &limits)?;
         let blocks_start = source.offset();
-        let header = Header::from_body(&section.body, section.body_offset, &limits)?;
         let (blocks, hashes) = match read_footer(&mut input, blocks_start, &header, &limits) {
             Ok(footer) => (by_index(&footer), Some(footer.hashes)),
             Err(Error::Io(error)) => return Err(Error::Io(error)),
@@ -94,7 +94,6 @@ struct Scan<'a, R> {
     file_len: u64,
     header: &'a Header,
     limits: &'a Limits,
-    layout: StreamLayout,
     blocks_start: u64,
     window: Vec<u8>,
     window_start: u64,
@@ -108,14 +107,12 @@ enum Section {
 impl<'a, R: Read + Seek> Scan<'a, R> {
     fn new(input: &'a mut R, header: &'a Header, limits: &'a Limits, blocks_start: u64) -> Result<Self, Error> {
         let file_len = input.seek(SeekFrom::End(0))?;
-        let layout = StreamLayout::new(header)?;
-        Ok(Self { input, file_len, header, limits, layout, blocks_start, window: Vec::new(), window_start: 0 })
+        Ok(Self { input, file_len, header, limits, blocks_start, window: Vec::new(), window_start: 0 })
     }
 
     fn run(mut self) -> Result<(Vec<Found>, Option<Hashes>), Error> {
         let (mut blocks, mut hashes) = (Vec::<Found>::new(), None);
-        let mut done = [0; 2];
-        let mut last_start = None;
+        let mut order = BlockOrder::new(StreamLayout::new(self.header)?);
         let mut at = self.blocks_start;
         while at < self.file_len {
             match self.section(at)? {
@@ -127,14 +124,7 @@ impl<'a, R: Read + Seek> Scan<'a, R> {
                 }
                 Some(Section::Block(found)) => {
                     at = self.next_place(&found)?;
-                    let info = &found.info;
-                    let done = &mut done[usize::from(info.stream == Stream::Data)];
-                    let start = self.layout.original_offset(info.stream, info.stream_offset);
-                    let end = info.stream_offset.checked_add(info.raw_len);
-                    let fits = end.is_some_and(|end| end <= self.layout.len_bytes(info.stream));
-                    if fits && info.raw_len > 0 && info.stream_offset >= *done && start > last_start {
-                        *done = info.stream_offset + info.raw_len;
-                        last_start = start;
+                    if order.accept_later(&found.info).is_ok() {
                         blocks.push(found);
                     }
                 }

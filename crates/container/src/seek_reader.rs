@@ -39,9 +39,8 @@ impl<R: Read + Seek> SeekReader<R> {
     pub fn with_limits(mut input: R, limits: Limits) -> Result<Self, Error> {
         input.rewind()?;
         let mut source = Source::new(BufReader::new(&mut input), 0);
-        let section = source.header_section(&limits)?;
+        let header = Header::read(&mut source, &limits)?;
         let blocks_start = source.offset();
-        let header = Header::from_body(&section.body, section.body_offset, &limits)?;
         let footer = match read_footer(&mut input, blocks_start, &header, &limits) {
             Ok(footer) => footer,
             Err(Error::Io(error)) => return Err(Error::Io(error)),

@@ -15,7 +15,7 @@ pub enum Stream {
 
 impl Stream {
     /// The stream's number in the file.
-    pub(crate) fn id(self) -> u8 {
+    pub fn id(self) -> u8 {
         match self {
             Self::Skeleton => 0,
             Self::Data => 1,
@@ -131,25 +131,32 @@ impl BlockOrder {
 
     /// Takes a block, or says why it cannot come next.
     pub(crate) fn accept(&mut self, block: &BlockInfo) -> Result<(), &'static str> {
-        let next = self.next_offset(block.stream);
-        if block.stream_offset != next {
+        if block.stream_offset != self.next_offset(block.stream) {
             return Err("its stream goes on elsewhere");
         }
-        let left = self.layout.len_bytes(block.stream) - next;
+        self.accept_later(block)
+    }
+
+    /// As [`accept`](Self::accept), but blocks before it may be missing.
+    pub(crate) fn accept_later(&mut self, block: &BlockInfo) -> Result<(), &'static str> {
+        if block.stream_offset < self.next_offset(block.stream) {
+            return Err("its stream has come further");
+        }
+        let left = self.layout.len_bytes(block.stream).saturating_sub(block.stream_offset);
         if block.raw_len == 0 {
             return Err("a block holds at least one byte");
         }
         if block.raw_len > left {
             return Err("its stream is not that long");
         }
-        let start = self.layout.original_offset(block.stream, next);
+        let start = self.layout.original_offset(block.stream, block.stream_offset);
         if start <= self.last_start {
             return Err("blocks are sorted by where their first byte lies in the original file");
         }
         self.last_start = start;
         match block.stream {
-            Stream::Skeleton => self.skeleton_done += block.raw_len,
-            Stream::Data => self.data_done += block.raw_len,
+            Stream::Skeleton => self.skeleton_done = block.stream_offset + block.raw_len,
+            Stream::Data => self.data_done = block.stream_offset + block.raw_len,
         }
         Ok(())
     }
