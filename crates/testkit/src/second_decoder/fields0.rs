@@ -1,10 +1,11 @@
-//! Codec 13 (section 9, *fields0*), and the range coder of codec 16, with which it codes.
+//! Codec 13 (section 9, *fields0*).
 
 use super::bytes::Bytes;
+use super::streams::{PRECISION, PlainBits, RangeDecoder};
 use super::{Block, Refusal};
 
 /// Sum of the frequencies of all symbols.
-const TOTAL: u64 = 1 << 28;
+const TOTAL: u64 = 1 << PRECISION;
 
 /// Numbers of bits of a value's fields, from the highest.
 struct Fields {
@@ -42,7 +43,7 @@ pub(super) fn decode(block: &Block<'_>) -> Result<Vec<u8>, Refusal> {
 
     let mut payload = Bytes::of_body(block.payload);
     let plain_bits = n_values as u64 * u64::from(fields.plain);
-    let mut plain = PlainBits { bytes: payload.take(plain_bits.div_ceil(8), "plain bits")?, place: 0 };
+    let mut plain = PlainBits::new(payload.take(plain_bits.div_ceil(8), "plain bits")?);
     let mut tails = Bytes::of_body(payload.take(tails_len as u64, "tails")?);
     let mut coded = RangeDecoder::new(payload.rest());
 
@@ -51,38 +52,14 @@ pub(super) fn decode(block: &Block<'_>) -> Result<Vec<u8>, Refusal> {
         let mut models = Models::new(&fields);
         for _ in 0..len / value_bytes {
             let mut value = models.decode(&fields, &mut coded)?;
-            value = value << fields.plain | plain.next(fields.plain);
+            value = value << fields.plain | plain.take(fields.plain);
             out.extend_from_slice(&value.to_le_bytes()[..value_bytes]);
         }
         out.extend_from_slice(tails.take((len % value_bytes) as u64, "tail")?);
     }
-    if !plain.is_zero_to_the_end() {
-        return Err(Refusal::corrupt("bits follow the plain bits"));
-    }
-    coded.finish()?;
+    plain.check_rest_is_zero()?;
+    coded.check_end()?;
     Ok(out)
-}
-
-/// Bits that are packed from the lowest of each byte up.
-struct PlainBits<'a> {
-    bytes: &'a [u8],
-    place: usize,
-}
-
-impl PlainBits<'_> {
-    fn next(&mut self, n: u32) -> u64 {
-        (0..n).fold(0, |bits, i| {
-            let byte = self.bytes.get(self.place / 8).copied().unwrap_or(0);
-            let bit = u64::from(byte >> (self.place % 8) & 1);
-            self.place += 1;
-            bits | bit << i
-        })
-    }
-
-    fn is_zero_to_the_end(&mut self) -> bool {
-        let n_left = 8 * self.bytes.len() - self.place;
-        self.next(n_left as u32) == 0
-    }
 }
 
 /// What is known of a piece's fields.
@@ -152,59 +129,5 @@ impl Adaptive {
             self.sum = self.counts.iter().sum();
         }
         Ok(symbol)
-    }
-}
-
-/// The range coder of codec 16.
-struct RangeDecoder<'a> {
-    bytes: &'a [u8],
-    /// How many bytes have been read, those past the end included.
-    n_read: usize,
-    lower: u64,
-    range: u64,
-    point: u64,
-    scale: u64,
-}
-
-impl<'a> RangeDecoder<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { bytes, n_read: 0, lower: 0, range: u64::MAX, point: 0, scale: 0 };
-        decoder.point = decoder.word() << 32;
-        decoder.point |= decoder.word();
-        decoder
-    }
-
-    fn word(&mut self) -> u64 {
-        let word = (self.n_read..self.n_read + 4)
-            .fold(0, |word, place| word << 8 | u64::from(self.bytes.get(place).copied().unwrap_or(0)));
-        self.n_read += 4;
-        word
-    }
-
-    fn quantile(&mut self) -> Result<u64, Refusal> {
-        self.scale = self.range / TOTAL;
-        let quantile = self.point.wrapping_sub(self.lower) / self.scale;
-        if quantile >= TOTAL {
-            return Err(Refusal::corrupt("a range-coded stream points beyond its range"));
-        }
-        Ok(quantile)
-    }
-
-    fn take(&mut self, cumulative: u64, frequency: u64) {
-        self.lower = self.lower.wrapping_add(self.scale.wrapping_mul(cumulative));
-        self.range = self.scale.wrapping_mul(frequency);
-        if self.range < 1 << 32 {
-            self.lower <<= 32;
-            self.range <<= 32;
-            self.point = self.point << 32 | self.word();
-        }
-    }
-
-    /// Refuses bytes that no symbol needed.
-    fn finish(&self) -> Result<(), Refusal> {
-        if self.n_read < self.bytes.len() {
-            return Err(Refusal::corrupt("bytes follow a range-coded stream"));
-        }
-        Ok(())
     }
 }

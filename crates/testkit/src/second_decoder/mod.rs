@@ -12,6 +12,7 @@ mod layout;
 mod lm;
 mod numbers;
 mod planes;
+mod streams;
 mod structural;
 
 pub use container::{BlockHead, File, ModelRecord, Tensor, decode, read, tensor};

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::super::streams::{Counter, Decisions};
 use super::super::structural::{squash, stretch};
 use super::super::{Piece, Refusal};
-use super::decisions::{Counter, Decisions};
 use super::symbols::Symbols;
 use super::values::Values;
 
@@ -120,17 +120,17 @@ impl<'a> Mixture<'a> {
         let mut opinions = [0.0; N_OPINIONS];
         opinions[0] = opinion(share(by_model));
         opinions[1] = by_table.map_or(0.0, |by_table| opinion(share(by_table)));
-        let mut counters = [Counter::default(); N_CONTEXTS];
+        let mut counters = [Counter::NEW; N_CONTEXTS];
         for (i, node) in nodes.iter().enumerate() {
-            counters[i] = self.counters[i].get(node).copied().unwrap_or_default();
-            opinions[2 + i] = opinion(counters[i].p());
+            counters[i] = self.counters[i].get(node).copied().unwrap_or(Counter::NEW);
+            opinions[2 + i] = counters[i].opinion();
         }
         opinions[N_OPINIONS - 1] = 0.3;
 
         let weights = self.weights.entry(place).or_default();
         let sum = opinions.iter().zip(&weights.w).fold(0.0, |sum, (opinion, w)| sum + opinion * w);
         let p = squash(sum);
-        let is_one = self.decisions.answer(p);
+        let is_one = self.decisions.decision(p);
 
         let error = f32::from(u8::from(is_one)) - p as f32 / 65536.0;
         let rate = 0.002 * (1.0 + 10.0 / (1.0 + weights.n as f32 / 60.0));
@@ -170,7 +170,7 @@ impl<'a> Mixture<'a> {
     }
 
     pub(super) fn finish(&self) -> Result<(), Refusal> {
-        self.decisions.finish()
+        self.decisions.check_end()
     }
 }
 

@@ -1,22 +1,22 @@
 //! Codec 16, "lm block payload".
 
-mod decisions;
+mod frequencies;
 mod grammar;
 mod lane;
 mod mixture;
 mod payload;
-mod range_coder;
 mod settings;
 mod side;
 mod symbols;
 mod text;
 mod values;
 
+use super::streams::RangeDecoder;
 use super::{Block, Prior, Refusal};
+use frequencies::frequencies;
 use lane::{Context, Windows};
 use mixture::Mixture;
 use payload::{Payload, Source};
-use range_coder::{RangeDecoder, frequencies};
 use settings::{Format, Mask, Settings};
 use symbols::Symbols;
 use text::TextFormat;
@@ -91,7 +91,7 @@ fn text_tokens(
             context.push(id);
             tokens.push(id);
         }
-        decoder.finish()?;
+        decoder.check_end()?;
     }
     Ok(tokens)
 }
@@ -138,7 +138,7 @@ fn grammar_tokens(
             context.push(ids[symbol]);
             tokens.push(ids[symbol]);
         }
-        decoder.finish()?;
+        decoder.check_end()?;
         if place != end {
             return Err(Refusal::corrupt("a lane that ends at another place of the text"));
         }
@@ -189,7 +189,7 @@ fn heads_by_symbols(
         }
         match coder {
             Coder::Mixture(mixture) => mixture.finish()?,
-            Coder::Frequencies(decoder) => decoder.finish()?,
+            Coder::Frequencies(decoder) => decoder.check_end()?,
         }
     }
     Ok(heads)

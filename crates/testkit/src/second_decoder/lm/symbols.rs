@@ -1,7 +1,7 @@
 //! "Symbols": which tokens stand for what.
 
+use super::super::streams::{AdaptiveInteger, RangeDecoder};
 use super::super::{Prior, Refusal};
-use super::range_coder::{AdaptiveInteger, RangeDecoder};
 use super::values::Values;
 
 /// The symbols of a block, by ascending ids of their tokens.
@@ -82,8 +82,8 @@ impl Symbols {
 fn table_of_heads(side: &[u8], values: &Values) -> Result<Vec<(u64, u32)>, Refusal> {
     let wrong = || Refusal::corrupt("an invalid table of heads");
     let mut decoder = RangeDecoder::new(side);
-    let [mut numbers, mut gaps, mut differences] = [(); 3].map(|()| AdaptiveInteger::default());
-    let n_heads = numbers.integer(&mut decoder)?;
+    let [mut numbers, mut gaps, mut differences] = [(); 3].map(|()| AdaptiveInteger::NEW);
+    let n_heads = decoder.integer(&mut numbers)?;
     let n_possible = 1 << values.symbol_bits();
     if n_heads > n_possible {
         return Err(wrong());
@@ -91,9 +91,9 @@ fn table_of_heads(side: &[u8], values: &Values) -> Result<Vec<(u64, u32)>, Refus
     let mut heads = Vec::new();
     let (mut least, mut class) = (0u64, 0);
     for _ in 0..n_heads {
-        let head = least.checked_add(gaps.integer(&mut decoder)?).filter(|&head| head < n_possible);
+        let head = least.checked_add(decoder.integer(&mut gaps)?).filter(|&head| head < n_possible);
         let head = head.ok_or_else(wrong)?;
-        let difference = differences.integer(&mut decoder)?;
+        let difference = decoder.integer(&mut differences)?;
         // Zigzag.
         let difference = (difference >> 1) as i64 ^ -((difference & 1) as i64);
         class =
@@ -101,6 +101,6 @@ fn table_of_heads(side: &[u8], values: &Values) -> Result<Vec<(u64, u32)>, Refus
         heads.push((head, class));
         least = head + 1;
     }
-    decoder.finish()?;
+    decoder.check_end()?;
     Ok(heads)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::super::streams::{Counter, Decisions, PlainBits};
 use super::super::{Block, Refusal};
-use super::decisions::{Counter, Decisions};
 use super::payload::Reader;
 use super::settings::{Format, Settings, SymbolFormat};
 
@@ -151,11 +151,11 @@ impl<'a> LowerBits<'a> {
         Ok(Self {
             values,
             decisions: Decisions::new(decisions),
-            plain: PlainBits { bytes: body.0, n_taken: 0 },
+            plain: PlainBits::new(body.0),
             upper: HashMap::new(),
             zero: HashMap::new(),
             was_zero: false,
-            lowest: [[Counter::default(); 2]; 64],
+            lowest: [[Counter::NEW; 2]; 64],
             last_lowest: 0,
         })
     }
@@ -166,7 +166,7 @@ impl<'a> LowerBits<'a> {
         let n_counted = (self.values.leading() + COUNTED_BITS).min(width);
         let mut value = head;
         while n_known < n_counted {
-            let counter = self.upper.entry(1 << n_known | value).or_default();
+            let counter = self.upper.entry(1 << n_known | value).or_insert(Counter::NEW);
             value = value << 1 | u64::from(counter.answer(&mut self.decisions));
             n_known += 1;
         }
@@ -175,7 +175,7 @@ impl<'a> LowerBits<'a> {
             return Ok(value);
         }
         let leading = self.values.leading_of(value, n_known);
-        let zero = self.zero.entry((leading, self.was_zero)).or_default();
+        let zero = self.zero.entry((leading, self.was_zero)).or_insert(Counter::NEW);
         self.was_zero = zero.answer(&mut self.decisions);
         if self.was_zero {
             return Ok(value << n_left);
@@ -185,7 +185,7 @@ impl<'a> LowerBits<'a> {
         let mut n_steps = n_plain;
         while n_steps > 0 {
             let step = n_steps.min(32);
-            value = value << step | self.plain.take(step)?;
+            value = value << step | self.plain.take(step);
             n_steps -= step;
         }
         Ok((value << 1 | 1) << lowest)
@@ -207,30 +207,7 @@ impl<'a> LowerBits<'a> {
     }
 
     fn finish(&self) -> Result<(), Refusal> {
-        self.decisions.finish()?;
-        self.plain.finish()
-    }
-}
-
-/// Bits, the first ones lowest in each byte.
-struct PlainBits<'a> {
-    bytes: &'a [u8],
-    n_taken: usize,
-}
-
-impl PlainBits<'_> {
-    /// A number of so many bits, the lowest first.
-    fn take(&mut self, n_bits: u32) -> Result<u64, Refusal> {
-        let mut value = 0;
-        for place in 0..n_bits {
-            let byte = self.bytes.get(self.n_taken / 8).ok_or_else(|| Refusal::corrupt("too few plain bits"))?;
-            value |= u64::from(byte >> (self.n_taken % 8) & 1) << place;
-            self.n_taken += 1;
-        }
-        Ok(value)
-    }
-
-    fn finish(&self) -> Result<(), Refusal> {
-        if self.n_taken.div_ceil(8) == self.bytes.len() { Ok(()) } else { Err(Refusal::corrupt("plain bits are left")) }
+        self.decisions.check_end()?;
+        self.plain.check_end("the values' rest")
     }
 }

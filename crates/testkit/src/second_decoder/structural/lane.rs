@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::super::Refusal;
 use super::super::ensemble::Advisor;
+use super::super::streams::{Decisions, PlainBits};
 use super::distribution::{Distribution, WHOLE_BITS};
 use super::math::{octave, power_of_two};
 use super::matrix::{Coordinate, Layout};
 use super::number::Float;
 use super::questions::{Mixed, Questions, hash};
 use super::scales::ScaleModel;
-use super::streams::{Decisions, PlainBits};
 
 /// Samples in a group.
 pub(super) const GROUP: usize = 16;
@@ -349,7 +349,7 @@ impl<'a> Lane<'a> {
     /// Fails if this lane, number `number` of the block, has bytes that were not needed, or too few plain bits.
     pub(super) fn check_end(&self, number: usize) -> Result<(), Refusal> {
         self.decisions.check_end()?;
-        self.plain.check_end(number)
+        self.plain.check_end(&format!("lane {number}"))
     }
 }
 

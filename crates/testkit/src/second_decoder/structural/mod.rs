@@ -8,7 +8,6 @@ mod number;
 mod questions;
 mod scales;
 mod side;
-mod streams;
 
 use super::ensemble::Advisor;
 use super::{Block, Piece, Refusal};

@@ -1,32 +1,7 @@
 //! Section 13: questions.
 
-use super::math::{squash, stretch};
-
-/// A counter of answers.
-#[derive(Clone, Copy)]
-struct Counter {
-    /// Of 22 bits.
-    p: u32,
-    n: u32,
-}
-
-impl Counter {
-    fn probability(self) -> u32 {
-        (self.p >> 6).clamp(1, 65535)
-    }
-
-    fn opinion(self) -> f32 {
-        stretch(self.p >> 10)
-    }
-
-    fn count(&mut self, answer: bool) {
-        let rate = (65536.0 / (self.n as f32 + 1.6)) as i64;
-        let target = if answer { (1 << 22) - 1 } else { 0 };
-        let p = i64::from(self.p);
-        self.p = (p + (((target - p) * rate) >> 16)) as u32;
-        self.n = (self.n + 1).min(1000);
-    }
-}
+use super::super::streams::Counter;
+use super::math::squash;
 
 /// Counters in each of the three arrays.
 const COUNTERS: usize = 8192;
@@ -58,7 +33,7 @@ pub(super) struct Questions {
 
 impl Questions {
     pub(super) fn new() -> Self {
-        let counters = || vec![Counter { p: 1 << 21, n: 0 }; COUNTERS];
+        let counters = || vec![Counter::NEW; COUNTERS];
         let weights = Weights { weights: [0.4, 0.2, 0.1, 0.1, 0.0, 0.0], n: 0 };
         Self { counters: [counters(), counters(), counters()], weights: [weights; 2] }
     }
@@ -116,12 +91,5 @@ mod tests {
     fn examples() {
         let hashes = [hash(7, Mixed::Zero), hash(100, Mixed::Zero), hash(5000, Mixed::LowestBit)];
         assert_eq!(hashes, [3991, 5008, 5228]);
-        let rates = [0, 1, 10, 100, 1000].map(|n| {
-            let mut counter = Counter { p: 0, n };
-            // From 0 on, a step is 2^22 - 1 of the rate, all but 64 times it.
-            counter.count(true);
-            counter.p.div_ceil(64)
-        });
-        assert_eq!(rates, [40960, 25206, 5649, 645, 65]);
     }
 }

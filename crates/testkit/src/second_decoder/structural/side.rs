@@ -1,8 +1,8 @@
 //! Section 6: side information.
 
 use super::super::Refusal;
+use super::super::streams::{AdaptiveInteger, RangeDecoder};
 use super::number::Float;
-use super::streams::{AdaptiveInteger, SideStream};
 
 /// What is said of a piece.
 pub(super) struct Said {
@@ -36,7 +36,7 @@ pub(super) struct Coded {
 
 /// The models of the whole stream.
 pub(super) struct Side<'a> {
-    stream: SideStream<'a>,
+    stream: RangeDecoder<'a>,
     low: AdaptiveInteger,
     rank: AdaptiveInteger,
     class: AdaptiveInteger,
@@ -47,7 +47,7 @@ pub(super) struct Side<'a> {
 impl<'a> Side<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
-            stream: SideStream::new(bytes),
+            stream: RangeDecoder::new(bytes),
             low: AdaptiveInteger::NEW,
             rank: AdaptiveInteger::NEW,
             class: AdaptiveInteger::NEW,

@@ -1,6 +1,7 @@
-//! Section 4: streams.
+//! Streams that several codecs have (`docs/structural-format.md`, section 4; `docs/format.md`, "Range coder" and "Decisions").
 
-use super::super::Refusal;
+use super::Refusal;
+use super::structural::stretch;
 
 /// 32-bit words, the most significant byte first; zeros past the end.
 struct Words<'a> {
@@ -24,32 +25,47 @@ impl Words<'_> {
     }
 }
 
-/// The side information, by the range coder of codec 16.
-pub(super) struct SideStream<'a> {
+/// The range coder of codec 16, in which side information is coded, too.
+pub(super) struct RangeDecoder<'a> {
     words: Words<'a>,
     lower: u64,
     range: u64,
     point: u64,
 }
 
-const PRECISION: u32 = 28;
+/// Bits of precision: frequencies add up to 2^28.
+pub(super) const PRECISION: u32 = 28;
 
-impl<'a> SideStream<'a> {
+impl<'a> RangeDecoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         let mut words = Words { bytes, n_taken: 0 };
         let point = words.next() << 32 | words.next();
         Self { words, lower: 0, range: u64::MAX, point }
     }
 
-    fn quantile(&self) -> Result<u64, Refusal> {
+    pub(super) fn quantile(&self) -> Result<u64, Refusal> {
         let quantile = self.point.wrapping_sub(self.lower) / (self.range >> PRECISION);
         if quantile >= 1 << PRECISION {
-            return Err(Refusal::corrupt("a quantile of the side information is out of range"));
+            return Err(Refusal::corrupt("a quantile of 2^28 or more"));
         }
         Ok(quantile)
     }
 
-    fn take(&mut self, cumulative: u64, frequency: u64) {
+    /// The next symbol, by the frequencies of all.
+    pub(super) fn symbol(&mut self, frequencies: &[u64]) -> Result<usize, Refusal> {
+        let quantile = self.quantile()?;
+        let mut cumulative = 0;
+        for (symbol, &frequency) in frequencies.iter().enumerate() {
+            if quantile < cumulative + frequency {
+                self.take(cumulative, frequency);
+                return Ok(symbol);
+            }
+            cumulative += frequency;
+        }
+        Err(Refusal::corrupt("a quantile beyond all symbols"))
+    }
+
+    pub(super) fn take(&mut self, cumulative: u64, frequency: u64) {
         let scale = self.range >> PRECISION;
         self.lower = self.lower.wrapping_add(scale * cumulative);
         self.range = scale * frequency;
@@ -195,7 +211,7 @@ impl<'a> Decisions<'a> {
     }
 }
 
-/// A lane's plain bits.
+/// Plain bits, the first ones lowest in each byte; zeros past the end.
 pub(super) struct PlainBits<'a> {
     bytes: &'a [u8],
     n_taken: u64,
@@ -216,16 +232,72 @@ impl<'a> PlainBits<'a> {
         bits
     }
 
-    /// Fails unless lane number `lane` has just the bits that were taken.
-    pub(super) fn check_end(&self, lane: usize) -> Result<(), Refusal> {
+    /// Fails unless `owner` has just the bits that were taken.
+    pub(super) fn check_end(&self, owner: &str) -> Result<(), Refusal> {
         let n_bytes = self.n_taken.div_ceil(8);
         if self.bytes.len() as u64 != n_bytes {
-            let what = format!("lane {lane} takes {n_bytes} bytes of plain bits and has {}", self.bytes.len());
+            let what = format!("{owner} takes {n_bytes} bytes of plain bits and has {}", self.bytes.len());
             return Err(Refusal::corrupt(what));
         }
-        if self.n_taken.div_ceil(8) > self.bytes.len() as u64 {
-            return Err(Refusal::corrupt("fewer plain bits than values have"));
-        }
         Ok(())
+    }
+
+    /// Fails unless the bits of the last byte that were not taken are zeros.
+    pub(super) fn check_rest_is_zero(&mut self) -> Result<(), Refusal> {
+        let n_left = 8 * self.bytes.len() as u64 - self.n_taken;
+        if self.take(n_left as u32) == 0 { Ok(()) } else { Err(Refusal::corrupt("bits follow the plain bits")) }
+    }
+}
+
+/// A counter of answers.
+#[derive(Clone, Copy)]
+pub(super) struct Counter {
+    /// The probability of a one, of 22 bits.
+    pub(super) p: u32,
+    pub(super) n: u32,
+}
+
+impl Counter {
+    pub(super) const NEW: Self = Self { p: 1 << 21, n: 0 };
+
+    /// In 1 / 2^16.
+    pub(super) fn probability(self) -> u32 {
+        (self.p >> 6).clamp(1, 65535)
+    }
+
+    pub(super) fn opinion(self) -> f32 {
+        stretch(self.p >> 10)
+    }
+
+    pub(super) fn count(&mut self, answer: bool) {
+        let rate = (65536.0 / (self.n as f32 + 1.6)) as i64;
+        let target = if answer { (1 << 22) - 1 } else { 0 };
+        let p = i64::from(self.p);
+        self.p = (p + (((target - p) * rate) >> 16)) as u32;
+        self.n = (self.n + 1).min(1000);
+    }
+
+    /// The next answer, by this counter alone, which counts it.
+    pub(super) fn answer(&mut self, decisions: &mut Decisions<'_>) -> bool {
+        let answer = decisions.decision(self.probability());
+        self.count(answer);
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/structural-format.md`, section 16.
+    #[test]
+    fn counters_move_by_rates() {
+        let rates = [0, 1, 10, 100, 1000].map(|n| {
+            let mut counter = Counter { p: 0, n };
+            // From 0 on, a step is 2^22 - 1 of the rate, all but 64 times it.
+            counter.count(true);
+            counter.p.div_ceil(64)
+        });
+        assert_eq!(rates, [40960, 25206, 5649, 645, 65]);
     }
 }
