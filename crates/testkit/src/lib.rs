@@ -15,7 +15,7 @@ pub use bits::{Random, gradient_like, odd_floats};
 pub use fuzz::{fuzz_seeds, require_fuzz_seed, run_fuzz_target};
 pub use gguf::{GgufValue, GgufWriter};
 pub use hub::{Behaviour, COMMIT, HubServer, Seen, tiny_folder};
-pub use lmgc_file::{LmgcBlock, LmgcFile, LmgcHeader, LmgcModel, LmgcTensor, lmgc_string};
+pub use lmgc_file::{LmgcBlock, LmgcFile, LmgcHeader, LmgcModel, LmgcTensor, lmgc_string, push_section, push_varint};
 pub use model::{TinyFamily, TinyModel, TinyTensor};
 pub use mutation::{mutate_bytes, mutate_structure};
 pub use repair::repair_checksums;

@@ -239,7 +239,8 @@ impl LmgcHeader {
 }
 
 impl LmgcBlock {
-    fn to_body(&self) -> Vec<u8> {
+    /// The block's body.
+    pub fn to_body(&self) -> Vec<u8> {
         let mut body = vec![self.stream, self.codec, self.flags];
         for number in [self.offset, self.raw_len, self.n_lanes, self.payload.len() as u64] {
             push_varint(&mut body, number);
@@ -259,7 +260,7 @@ pub fn lmgc_string(text: &str) -> Vec<u8> {
 }
 
 /// Appends a variable-length integer.
-pub(crate) fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
+pub fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;
@@ -267,7 +268,8 @@ pub(crate) fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-fn push_section(file: &mut Vec<u8>, checked_from: usize, marker: u8, body: &[u8]) {
+/// Appends a section. Its checksum is of the file's bytes from `checked_from` on.
+pub fn push_section(file: &mut Vec<u8>, checked_from: usize, marker: u8, body: &[u8]) {
     file.push(marker);
     push_varint(file, body.len() as u64);
     file.extend_from_slice(body);

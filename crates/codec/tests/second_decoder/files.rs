@@ -10,8 +10,8 @@ use lmgc_testkit::{Random, gradient_like, odd_floats};
 use crate::made::{Made, assert_alike, only_payload, varint};
 use crate::{assert_decodes, assert_same, common, options, safetensors_file, tensors_of, values};
 
-/// The codecs of this file.
-const CODECS: [CodecId; 15] = [
+/// The codecs that need no document of their own.
+pub(crate) const CODECS: [CodecId; 15] = [
     CodecId::Raw,
     CodecId::Zstd,
     CodecId::SplitZstd,

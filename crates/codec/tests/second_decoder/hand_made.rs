@@ -2,9 +2,11 @@
 
 use lmgc_codec::{CodecId, NoModels};
 use lmgc_tensors::Dtype;
+use lmgc_testkit::LmgcBlock;
 use lmgc_testkit::second_decoder::{self, Class, Outside};
 
-use crate::made::{Made, MadeBlock, assert_alike, only_payload, varint};
+use crate::files::CODECS;
+use crate::made::{Made, assert_alike, only_payload, raw_block, varint};
 use crate::{assert_decodes, common, options, safetensors_file, values};
 
 /// One change of the default file each.
@@ -145,7 +147,7 @@ fn blocks_that_are_wrong() {
         ("no byte", |made| (made.blocks[1].raw_len, made.blocks[1].payload) = (0, Vec::new())),
         ("too many bytes", |made| made.blocks[1].raw_len = (64 << 20) + 1),
         ("more bytes than the stream", |made| made.blocks[1].raw_len = 9),
-        ("fewer bytes than the stream", |made| made.blocks[1] = MadeBlock::raw(1, b"the dat")),
+        ("fewer bytes than the stream", |made| made.blocks[1] = raw_block(1, b"the dat")),
         ("no block", |made| drop(made.blocks.pop())),
         ("no blocks", |made| made.blocks.clear()),
         ("too much payload", |made| made.blocks[1].payload = vec![7; 17 + (64 << 10)]),
@@ -156,8 +158,8 @@ fn blocks_that_are_wrong() {
         ("the same twice", |made| made.blocks.push(made.blocks[1].clone())),
         ("order", |made| made.blocks.reverse()),
         ("order of parts", |made| {
-            let later = MadeBlock { offset: 4, ..MadeBlock::raw(0, b"eton") };
-            made.blocks = vec![MadeBlock::raw(0, b"skel"), later, made.blocks[1].clone()];
+            let later = LmgcBlock { offset: 4, ..raw_block(0, b"eton") };
+            made.blocks = vec![raw_block(0, b"skel"), later, made.blocks[1].clone()];
         }),
         ("too many lanes", |made| made.blocks[1].n_lanes = 1 << 16),
         ("odd record", |made| made.blocks[1].records = record(3, b"")),
@@ -173,12 +175,12 @@ fn blocks_that_are_wrong() {
 fn blocks_that_are_odd_but_right() {
     let changes: [Change; 2] = [
         ("parts", |made| {
-            let later = MadeBlock { offset: 4, ..MadeBlock::raw(0, b"eton") };
-            made.blocks = vec![MadeBlock::raw(0, b"skel"), made.blocks[1].clone(), later];
+            let later = LmgcBlock { offset: 4, ..raw_block(0, b"eton") };
+            made.blocks = vec![raw_block(0, b"skel"), made.blocks[1].clone(), later];
         }),
         ("a block a byte", |made| {
             let bytes = |stream, bytes: &[u8], start: usize| {
-                let block = |i: usize| MadeBlock { offset: i as u64, ..MadeBlock::raw(stream, &bytes[i..][..1]) };
+                let block = |i: usize| LmgcBlock { offset: i as u64, ..raw_block(stream, &bytes[i..][..1]) };
                 (start..start + 4).map(block).collect::<Vec<_>>()
             };
             let data = [bytes(1, b"the data", 0), bytes(1, b"the data", 4)].concat();
@@ -192,14 +194,14 @@ fn blocks_that_are_odd_but_right() {
 fn footers_that_are_wrong() {
     let changes: [Change; 14] = [
         ("no index", |made| made.index = Some(Vec::new())),
-        ("half an index", |made| made.index = Some(vec![made.blocks[0].body()])),
+        ("half an index", |made| made.index = Some(vec![made.blocks[0].to_body()])),
         ("another index", |made| {
-            let mut index: Vec<_> = made.blocks.iter().map(MadeBlock::body).collect();
+            let mut index: Vec<_> = made.blocks.iter().map(LmgcBlock::to_body).collect();
             index[1][1] = 1;
             made.index = Some(index);
         }),
         ("index without a record", |made| {
-            made.index = Some(made.blocks.iter().map(MadeBlock::body).collect());
+            made.index = Some(made.blocks.iter().map(LmgcBlock::to_body).collect());
             made.blocks[0].records = record(4, b"abc");
         }),
         ("long body in the index", |made| made.index = Some(vec![vec![0; 4097]])),
@@ -263,23 +265,7 @@ fn streams_of_other_lengths() {
     let data = values(5, Dtype::F32, 500);
     let file = safetensors_file(&[("w", Dtype::F32, &[500])]);
     let mut files = Vec::new();
-    for codec in [
-        CodecId::Raw,
-        CodecId::Zstd,
-        CodecId::SplitZstd,
-        CodecId::Gzip,
-        CodecId::Lzma,
-        CodecId::Bzip2,
-        CodecId::Brotli,
-        CodecId::SplitXz,
-        CodecId::BitshuffleZstd,
-        CodecId::Png,
-        CodecId::Flac,
-        CodecId::Fpzip,
-        CodecId::Pco,
-        CodecId::Fields0,
-        CodecId::Zfp,
-    ] {
+    for codec in CODECS {
         let (packed, _) = common::pack(&file, &options(codec));
         let original = second_decoder::tensor(&packed, "w", &Outside::default()).unwrap();
         assert_eq!(original.len(), data.len());
@@ -335,21 +321,7 @@ fn streams_of_other_lengths() {
 #[test]
 fn damaged_streams() {
     let file = safetensors_file(&[("w", Dtype::F32, &[12, 10])]);
-    for codec in [
-        CodecId::Zstd,
-        CodecId::SplitZstd,
-        CodecId::Gzip,
-        CodecId::Lzma,
-        CodecId::Bzip2,
-        CodecId::Brotli,
-        CodecId::BitshuffleZstd,
-        CodecId::Png,
-        CodecId::Flac,
-        CodecId::Fpzip,
-        CodecId::Pco,
-        CodecId::Fields0,
-        CodecId::Zfp,
-    ] {
+    for codec in CODECS {
         let (packed, _) = common::pack(&file, &options(codec));
         let original = second_decoder::tensor(&packed, "w", &Outside::default()).unwrap();
         let payload = only_payload(&packed, codec);

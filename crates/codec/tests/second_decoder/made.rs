@@ -2,6 +2,7 @@
 
 use lmgc_codec::{CodecId, NoModels};
 use lmgc_testkit::second_decoder::{self, Outside};
+use lmgc_testkit::{LmgcBlock, push_section, push_varint};
 
 use crate::{class, common};
 
@@ -15,7 +16,7 @@ pub(crate) struct Made {
     pub(crate) tensors: Vec<u8>,
     pub(crate) model: Vec<u8>,
     pub(crate) header_records: Vec<u8>,
-    pub(crate) blocks: Vec<MadeBlock>,
+    pub(crate) blocks: Vec<LmgcBlock>,
     /// The bodies in the index; those of the blocks, if nothing else.
     pub(crate) index: Option<Vec<Vec<u8>>>,
     pub(crate) hash: [u8; 32],
@@ -24,33 +25,10 @@ pub(crate) struct Made {
     pub(crate) end: Vec<u8>,
 }
 
-#[derive(Clone)]
-pub(crate) struct MadeBlock {
-    pub(crate) stream: u8,
-    pub(crate) codec: u8,
-    pub(crate) flags: u8,
-    pub(crate) offset: u64,
-    pub(crate) raw_len: u64,
-    pub(crate) n_lanes: u64,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) records: Vec<u8>,
-}
-
-impl MadeBlock {
-    pub(crate) fn raw(stream: u8, payload: &[u8]) -> Self {
-        let (raw_len, payload, records) = (payload.len() as u64, payload.to_vec(), Vec::new());
-        Self { stream, codec: 0, flags: 0, offset: 0, raw_len, n_lanes: 0, payload, records }
-    }
-
-    pub(crate) fn body(&self) -> Vec<u8> {
-        let mut body = vec![self.stream, self.codec, self.flags];
-        for number in [self.offset, self.raw_len, self.n_lanes, self.payload.len() as u64] {
-            body.extend(varint(number));
-        }
-        body.extend(crc32c(&self.payload).to_le_bytes());
-        body.extend(&self.records);
-        body
-    }
+/// A block that is stored as it is, at the beginning of its stream.
+pub(crate) fn raw_block(stream: u8, payload: &[u8]) -> LmgcBlock {
+    let (raw_len, payload, records) = (payload.len() as u64, payload.to_vec(), Vec::new());
+    LmgcBlock { stream, codec: 0, flags: 0, offset: 0, raw_len, n_lanes: 0, payload, records }
 }
 
 impl Default for Made {
@@ -63,7 +41,7 @@ impl Default for Made {
             tensors: b"\x01\x02t\x04U8\x01\x08\x04\x08".to_vec(),
             model: vec![0],
             header_records: Vec::new(),
-            blocks: vec![MadeBlock::raw(0, b"skeleton"), MadeBlock::raw(1, b"the data")],
+            blocks: vec![raw_block(0, b"skeleton"), raw_block(1, b"the data")],
             index: None,
             hash: *blake3::hash(b"skelthe dataeton").as_bytes(),
             footer_records: Vec::new(),
@@ -82,7 +60,7 @@ impl Made {
         tensors.extend(dtype.as_bytes());
         tensors.push(shape.len() as u8);
         tensors.extend([shape, &[0, len]].concat().into_iter().flat_map(varint));
-        let block = MadeBlock { codec: codec as u8, raw_len: len, ..MadeBlock::raw(1, payload) };
+        let block = LmgcBlock { codec: codec as u8, raw_len: len, ..raw_block(1, payload) };
         let hash = *blake3::hash(original).as_bytes();
         Self { original_len: len, tensors, blocks: vec![block], hash, ..Self::default() }
     }
@@ -92,14 +70,15 @@ impl Made {
         let len = varint(self.original_len);
         let header =
             [&self.settings[..], &self.format, &len, &self.tensors, &self.model, &self.header_records].concat();
-        push_section(&mut file, b'H', &header, self.prologue.len());
+        push_section(&mut file, 0, b'H', &header);
         for block in &self.blocks {
-            push_section(&mut file, b'B', &block.body(), 0);
+            let start = file.len();
+            push_section(&mut file, start, b'B', &block.to_body());
             file.extend(&block.payload);
         }
         file.extend(&self.between);
         let start = file.len();
-        let index = self.index.clone().unwrap_or_else(|| self.blocks.iter().map(MadeBlock::body).collect());
+        let index = self.index.clone().unwrap_or_else(|| self.blocks.iter().map(LmgcBlock::to_body).collect());
         let mut footer = varint(index.len() as u64);
         for body in index {
             footer.extend(varint(body.len() as u64));
@@ -107,7 +86,7 @@ impl Made {
         }
         footer.extend(self.hash);
         footer.extend(&self.footer_records);
-        push_section(&mut file, b'F', &footer, 0);
+        push_section(&mut file, start, b'F', &footer);
         let footer_len = (file.len() - start) as u32;
         file.extend(footer_len.to_le_bytes());
         file.extend(&self.end);
@@ -115,29 +94,10 @@ impl Made {
     }
 }
 
-/// A section, whose checksum counts the last `n_before` bytes before it, too.
-fn push_section(file: &mut Vec<u8>, marker: u8, body: &[u8], n_before: usize) {
-    let start = file.len() - n_before;
-    file.push(marker);
-    file.extend(varint(body.len() as u64));
-    file.extend(body);
-    let checksum = crc32c(&file[start..]);
-    file.extend(checksum.to_le_bytes());
-}
-
-pub(crate) fn varint(mut value: u64) -> Vec<u8> {
+pub(crate) fn varint(value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
+    push_varint(&mut bytes, value);
     bytes
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let next = |crc: u32, _| crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
-    !bytes.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), next))
 }
 
 /// The payload of the only block of the data stream.

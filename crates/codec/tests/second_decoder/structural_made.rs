@@ -6,12 +6,13 @@ use std::sync::Arc;
 use lmgc_codec::lm::LanguageModel;
 use lmgc_codec::{CodecId, Error, ModelRecord, ModelSource, Reference, inspect};
 use lmgc_tensors::Dtype;
+use lmgc_testkit::LmgcBlock;
 use lmgc_testkit::Random;
 use lmgc_testkit::second_decoder::{self, Class, Outside, Reference as Other};
 
 use crate::common::OneModel;
 use crate::fast::{file_of, rounded, scaled_noise};
-use crate::made::{Made, MadeBlock, only_payload};
+use crate::made::{Made, only_payload, raw_block};
 use crate::model::Prior;
 use crate::side_writer::{Side, made, ordinary};
 use crate::structural::FLOATS;
@@ -51,7 +52,7 @@ fn are_alike(mut made: Made, earlier: Option<&[u8]>, model: Option<(&OneModel, &
     let name = if earlier.is_some() { "t00" } else { "" };
     // With a byte after the tensor, the file's hash is not that of the tensor, which can thus be asked for.
     made.original_len += 1;
-    made.blocks.push(MadeBlock::raw(0, b"!"));
+    made.blocks.push(raw_block(0, b"!"));
     let mut result = second_decoder::tensor(&made.to_bytes(), name, &outside);
     for _ in 0..made.blocks[0].n_lanes {
         let Some((lane, n_bytes)) = result.as_ref().err().and_then(|refusal| plain_bytes(&refusal.what)) else { break };
@@ -84,7 +85,7 @@ fn plain_bytes(what: &str) -> Option<(usize, usize)> {
     Some((lane.parse().ok()?, n_bytes.parse().ok()?))
 }
 
-fn resize_plain_bits(block: &mut MadeBlock, lane: usize, n_bytes: usize) {
+fn resize_plain_bits(block: &mut LmgcBlock, lane: usize, n_bytes: usize) {
     let payload = &mut block.payload;
     let number = |i: usize| u32::from_le_bytes(*payload[4 * i..].first_chunk().unwrap()) as usize;
     // After the lengths, those of the side information and of two streams a lane.
