@@ -13,6 +13,22 @@ fn width(cell: &str) -> usize {
     plain.unwrap_or(cell).chars().count()
 }
 
+/// A tensor's name, or what to call one that has none; names may hold any characters.
+pub(crate) fn tensor_name(name: &str, nameless: &str) -> String {
+    if name.is_empty() { nameless.to_owned() } else { name.escape_debug().to_string() }
+}
+
+/// Elements along each dimension.
+pub(crate) fn shape(dims: &[u64]) -> String {
+    let dims: Vec<String> = dims.iter().map(u64::to_string).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+/// As [`lines`], a little to the right.
+pub(crate) fn indented_lines(header: &[&str], rows: &[Vec<String>]) -> impl Iterator<Item = String> {
+    lines(header, rows).into_iter().map(|line| format!("  {line}"))
+}
+
 /// Lines of a table; columns are as wide as their widest cell.
 pub(crate) fn lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let column_width = |column: usize| {

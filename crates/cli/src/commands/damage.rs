@@ -28,27 +28,17 @@ pub(crate) fn describe(report: &SalvageReport) -> Vec<String> {
             .damaged_tensors
             .iter()
             .map(|tensor| {
-                let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
-                let name = if tensor.name.is_empty() {
-                    "(no name)".to_owned()
-                } else {
-                    tensor.name.escape_debug().to_string()
-                };
                 vec![
-                    name,
+                    table::tensor_name(&tensor.name, "(no name)"),
                     tensor.dtype.clone(),
-                    format!("[{}]", shape.join(", ")),
+                    table::shape(&tensor.shape),
                     bytes(tensor.raw_bytes),
                     bytes(tensor.lost_bytes),
                 ]
             })
             .collect();
         lines.push(format!("{} damaged, {n_whole} whole:", count(n_damaged, "tensor")));
-        lines.extend(
-            table::lines(&["tensor", "dtype", "shape", "bytes", "lost"], &rows)
-                .into_iter()
-                .map(|line| format!("  {line}")),
-        );
+        lines.extend(table::indented_lines(&["tensor", "dtype", "shape", "bytes", "lost"], &rows));
     } else {
         lines.push(format!("{} whole", count(n_whole, "tensor")));
     }

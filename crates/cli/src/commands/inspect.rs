@@ -61,11 +61,10 @@ fn describe(input: &Place, inspection: &Inspection, blocks: bool) -> Vec<String>
         .tensors
         .iter()
         .map(|tensor| {
-            let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
             vec![
-                if tensor.name.is_empty() { "(whole file)".to_owned() } else { tensor.name.escape_debug().to_string() },
+                table::tensor_name(&tensor.name, "(whole file)"),
                 tensor.dtype.clone(),
-                format!("[{}]", shape.join(", ")),
+                table::shape(&tensor.shape),
                 bytes(tensor.raw_bytes),
                 percent(tensor.payload_bytes, tensor.raw_bytes),
                 tensor.bits_per_value.map_or_else(|| "-".to_owned(), |bits| format!("{bits:.2}")),
@@ -91,7 +90,7 @@ fn describe(input: &Place, inspection: &Inspection, blocks: bool) -> Vec<String>
 fn push_table(lines: &mut Vec<String>, header: &[&str], rows: &[Vec<String>]) {
     if !rows.is_empty() {
         lines.push(String::new());
-        lines.extend(table::lines(header, rows).into_iter().map(|line| format!("  {line}")));
+        lines.extend(table::indented_lines(header, rows));
     }
 }
 
