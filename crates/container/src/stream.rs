@@ -22,6 +22,14 @@ impl Stream {
         }
     }
 
+    /// The other of the two.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Skeleton => Self::Data,
+            Self::Data => Self::Skeleton,
+        }
+    }
+
     pub(crate) fn from_id(id: u8) -> Option<Self> {
         match id {
             0 => Some(Self::Skeleton),
@@ -133,6 +141,12 @@ impl BlockOrder {
     pub(crate) fn accept(&mut self, block: &BlockInfo) -> Result<(), &'static str> {
         if block.stream_offset != self.next_offset(block.stream) {
             return Err("its stream goes on elsewhere");
+        }
+        let [start, other] = [block.stream, block.stream.other()]
+            .map(|stream| self.layout.original_offset(stream, self.next_offset(stream)));
+        // Its block would have to come before this one. Who writes as blocks come never writes far behind what is there.
+        if other.is_some_and(|other| start.is_some_and(|start| other < start)) {
+            return Err("bytes before it in the original file are missing");
         }
         self.accept_later(block)
     }
@@ -257,7 +271,8 @@ mod tests {
         late.accept(&block(skeleton, 5, 5)).unwrap();
 
         let mut disorderly = order();
-        disorderly.accept(&block(data, 0, 10)).unwrap();
+        assert!(disorderly.accept(&block(data, 0, 10)).is_err(), "the skeleton before it is missing");
+        disorderly.accept_later(&block(data, 0, 10)).unwrap();
         assert!(disorderly.accept(&block(skeleton, 0, 10)).is_err(), "starts before the data");
     }
 }

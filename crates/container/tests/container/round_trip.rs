@@ -142,8 +142,9 @@ fn misplaced_blocks_are_refused_and_nothing_is_written() {
     // Data that starts before a skeleton block's first byte comes first.
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     writer.write_block(Stream::Skeleton, 0, 30, 0, &[]).unwrap();
+    misplaced(writer.write_block(Stream::Skeleton, 0, 30, 0, &[]));
+    writer.write_block(Stream::Data, 0, 40, 0, &[]).unwrap();
     writer.write_block(Stream::Skeleton, 0, 30, 0, &[]).unwrap();
-    misplaced(writer.write_block(Stream::Data, 0, 40, 0, &[]));
 }
 
 #[test]
