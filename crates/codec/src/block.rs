@@ -85,6 +85,11 @@ impl CodecId {
         matches!(self, Self::Lm | Self::Ensemble)
     }
 
+    /// Whether its payloads are in lanes; those of the others have none.
+    pub fn has_lanes(self) -> bool {
+        matches!(self, Self::Lm | Self::Structural | Self::Ensemble)
+    }
+
     /// Whether this program was built with it.
     pub fn is_built(self) -> bool {
         self.needs_model() || baselines::codec(self, baselines::reference_level(self)).is_ok()
@@ -93,12 +98,9 @@ impl CodecId {
     /// The codec of a number.
     ///
     /// # Errors
-    /// [`Error::CorruptBlock`] for a number that this version does not know.
+    /// [`Error::UnknownCodec`] for a number that this version does not know.
     pub fn from_number(number: u8) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|&id| id as u8 == number)
-            .ok_or_else(|| Error::corrupt_block(format!("codec number {number} is not known to this version")))
+        Self::ALL.into_iter().find(|&id| id as u8 == number).ok_or(Error::UnknownCodec { number })
     }
 }
 

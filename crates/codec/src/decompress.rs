@@ -204,12 +204,13 @@ fn decode_with<R: Read>(
                 break;
             }
         }
-        let decoded = batch
+        let decoded: Vec<_> = batch
             .par_iter()
             .map(|(info, codec, payload)| decoders.decode(*codec, info, payload, &header, &map, progress))
-            .collect::<Result<Vec<_>, _>>()?;
-        for ((info, ..), bytes) in batch.iter().zip(&decoded) {
-            sink(&map, info, bytes)?;
+            .collect();
+        // Of several faults the first one in the file, whichever thread was faster.
+        for ((info, ..), bytes) in batch.iter().zip(decoded) {
+            sink(&map, info, &bytes?)?;
         }
         n_blocks += batch.len();
     }
@@ -330,6 +331,9 @@ impl<'a> Decoders<'a> {
         map: &StreamMap,
         progress: &dyn Progress,
     ) -> Result<Vec<u8>, Error> {
+        if info.n_lanes > 0 && !codec.has_lanes() {
+            return Err(Error::corrupt_block(format!("{} lanes of codec {codec}, which has none", info.n_lanes)));
+        }
         let (baseline, ensemble);
         let lm = || self.lm.as_ref().ok_or_else(|| Error::corrupt_block("a block without its language model"));
         let codec: &dyn BlockCodec = match codec {

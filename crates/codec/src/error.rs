@@ -71,6 +71,12 @@ pub enum Error {
         /// The codec.
         codec: crate::CodecId,
     },
+    /// A codec of a later version.
+    #[error("unsupported codec number {number}: the file was written by a newer lmgc; use that")]
+    UnknownCodec {
+        /// The number in the file.
+        number: u8,
+    },
     /// A codec that is not made for the bytes at hand.
     #[error("codec {codec} refuses: {reason}; take another codec for this")]
     CodecRefuses {
@@ -299,7 +305,10 @@ impl Error {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Container(error) => error.is_bad_input(),
-            Self::CorruptBlock { .. } | Self::HashMismatch | Self::TensorHashMismatch { .. } => true,
+            Self::UnknownCodec { .. }
+            | Self::CorruptBlock { .. }
+            | Self::HashMismatch
+            | Self::TensorHashMismatch { .. } => true,
             _ => false,
         }
     }

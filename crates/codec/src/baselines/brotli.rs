@@ -36,7 +36,13 @@ impl BlockCodec for Brotli {
         if payload.first().is_some_and(|first| first & 0x7f == 0x11) {
             return Err(Error::corrupt_block("brotli: a window beyond 16 MiB"));
         }
-        let bytes = super::read_block("brotli", Decompressor::new(payload, BUFFER_BYTES), raw_len)?;
+        let mut rest = payload;
+        let mut decoder = Decompressor::new(&mut rest, BUFFER_BYTES);
+        let bytes = super::read_block("brotli", &mut decoder, raw_len)?;
+        // Past the end, the library says whether anything is left of what it holds of the payload.
+        super::read_block("brotli", &mut decoder, 0)?;
+        drop(decoder);
+        super::expect_end("brotli", rest.len())?;
         progress.advance(raw_len as u64);
         Ok(bytes)
     }

@@ -23,7 +23,9 @@ impl BlockCodec for Bzip2 {
     }
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-        let bytes = super::read_block("bzip2", BzDecoder::new(block.payload), block.raw_len)?;
+        let mut rest = block.payload;
+        let bytes = super::read_block("bzip2", BzDecoder::new(&mut rest), block.raw_len)?;
+        super::expect_end("bzip2", rest.len())?;
         progress.advance(block.raw_len as u64);
         Ok(bytes)
     }

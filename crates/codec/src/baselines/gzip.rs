@@ -23,7 +23,9 @@ impl BlockCodec for Gzip {
     }
 
     fn decode(&self, block: EncodedBlock<'_>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
-        let bytes = super::read_block("gzip", GzDecoder::new(block.payload), block.raw_len)?;
+        let mut rest = block.payload;
+        let bytes = super::read_block("gzip", GzDecoder::new(&mut rest), block.raw_len)?;
+        super::expect_end("gzip", rest.len())?;
         progress.advance(block.raw_len as u64);
         Ok(bytes)
     }

@@ -93,6 +93,14 @@ fn read_block(codec: &str, decoder: impl Read, raw_len: usize) -> Result<Vec<u8>
     Ok(bytes)
 }
 
+/// Refuses a payload of which a decoder has left so many bytes: it is one stream and nothing else.
+fn expect_end(codec: &str, n_left: usize) -> Result<(), Error> {
+    if n_left > 0 {
+        return Err(Error::corrupt_block(format!("{n_left} bytes follow the {codec} stream of a payload")));
+    }
+    Ok(())
+}
+
 /// A baseline at one of its own levels (see [`levels`]).
 ///
 /// # Errors

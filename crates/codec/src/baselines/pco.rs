@@ -69,6 +69,10 @@ fn unpack<T: Number + LittleEndian>(file: &[u8], n: usize) -> Result<Vec<u8>, Er
     if header.n_hint() != n || header.format_version().major < limits::MIN_VERSION {
         return Err(Error::corrupt_block(format!("pco file of {} numbers for {n}", header.n_hint())));
     }
+    let number_type = NumberType::new::<T>();
+    if header.uniform_type().is_some_and(|uniform| uniform != number_type) {
+        return Err(Error::corrupt_block("pco file of another type of number"));
+    }
     // The last bytes of the header are that of the format inside, which has its own reader.
     let version_start = (file.len() - chunks.len()).saturating_sub(limits::VERSION_BYTES);
     let version = file.get(version_start..).unwrap_or_default();
@@ -77,16 +81,15 @@ fn unpack<T: Number + LittleEndian>(file: &[u8], n: usize) -> Result<Vec<u8>, Er
     let mut numbers = vec![T::default(); n];
     let mut missing = numbers.as_mut_slice();
     while !missing.is_empty() {
-        let Some((&[number_type, n0, n1, n2], chunk)) = rest.split_first_chunk() else {
+        let Some((&[chunk_type, n0, n1, n2], chunk)) = rest.split_first_chunk() else {
             return Err(Error::corrupt_block("pco file ends before a chunk"));
         };
         let n_in_chunk = u32::from_le_bytes([n0, n1, n2, 0]) as usize + 1;
-        let is_possible =
-            n_in_chunk == missing.len() || (limits::MIN_CHUNK_NUMBERS..missing.len()).contains(&n_in_chunk);
-        if number_type != NumberType::new::<T>() as u8 || !is_possible {
+        let is_possible = n_in_chunk == n || (limits::MIN_CHUNK_NUMBERS..=missing.len()).contains(&n_in_chunk);
+        if chunk_type != number_type as u8 || !is_possible || n_in_chunk > missing.len() {
             let missing = missing.len();
             return Err(Error::corrupt_block(format!(
-                "pco chunk of {n_in_chunk} numbers of type {number_type}, with {missing} missing"
+                "pco chunk of {n_in_chunk} numbers of type {chunk_type}, with {missing} missing"
             )));
         }
         if chunk.first().is_some_and(|byte| byte & 0xf == limits::DICTIONARY_MODE) {

@@ -122,7 +122,8 @@ impl BlockCodec for Png {
         let mut options = DecodeOptions::default();
         options.set_ignore_text_chunk(true);
         options.set_ignore_iccp_chunk(true);
-        let mut decoder = Decoder::new_with_options(std::io::Cursor::new(payload), options);
+        let mut source = std::io::Cursor::new(payload);
+        let mut decoder = Decoder::new_with_options(&mut source, options);
         decoder.set_limits(Limits { bytes: raw_len + OTHER_BYTES });
         let mut reader = decoder.read_info().map_err(corrupt)?;
         if reader.output_buffer_size() != Some(raw_len) {
@@ -130,6 +131,9 @@ impl BlockCodec for Png {
         }
         let mut bytes = vec![0; raw_len];
         reader.next_frame(&mut bytes).map_err(corrupt)?;
+        reader.finish().map_err(corrupt)?;
+        drop(reader);
+        super::expect_end("png", payload.len().saturating_sub(source.position() as usize))?;
         progress.advance(raw_len as u64);
         Ok(bytes)
     }

@@ -21,7 +21,10 @@ pub(super) fn pack(bytes: &[u8], level: u32) -> Result<Vec<u8>, Error> {
 
 pub(super) fn unpack(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Error> {
     let stream = Stream::new_stream_decoder(MEMORY_LIMIT, 0).map_err(std::io::Error::from)?;
-    super::read_block("xz", XzDecoder::new_stream(payload, stream), raw_len)
+    let mut rest = payload;
+    let bytes = super::read_block("xz", XzDecoder::new_stream(&mut rest, stream), raw_len)?;
+    super::expect_end("xz", rest.len())?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -15,9 +15,12 @@ impl Zstd {
 
 pub(crate) fn unpack(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Error> {
     // Streaming, so that memory follows what is really there and not what the frame announces.
-    let decoder =
-        zstd::stream::read::Decoder::with_buffer(payload).map_err(|e| Error::corrupt_block(format!("zstd: {e}")))?;
-    super::read_block("zstd", decoder, raw_len)
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)
+        .map_err(|e| Error::corrupt_block(format!("zstd: {e}")))?
+        .single_frame();
+    let bytes = super::read_block("zstd", &mut decoder, raw_len)?;
+    super::expect_end("zstd", decoder.into_inner().len())?;
+    Ok(bytes)
 }
 
 impl BlockCodec for Zstd {

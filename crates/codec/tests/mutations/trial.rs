@@ -186,6 +186,7 @@ fn class(error: &Error) -> Result<&'static str, String> {
         },
         Error::ModelMismatch { .. } | Error::NumericsRevision { .. } | Error::VocabularyMismatch { .. } => "model",
         Error::ReferenceMismatch { .. } => "reference",
+        Error::UnknownCodec { .. } => "unsupported",
         Error::HashMismatch | Error::TensorHashMismatch { .. } => "hash",
         _ => "corrupt",
     })

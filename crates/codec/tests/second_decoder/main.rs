@@ -100,9 +100,8 @@ pub(crate) fn class(error: &Error) -> Option<Class> {
     use lmgc_container::Error as Container;
     Some(match error {
         Error::Container(Container::NotLmgc) => Class::NotLmgc,
-        Error::Container(Container::UnsupportedVersion { .. } | Container::UnsupportedFeature { .. }) => {
-            Class::Unsupported
-        }
+        Error::Container(Container::UnsupportedVersion { .. } | Container::UnsupportedFeature { .. })
+        | Error::UnknownCodec { .. } => Class::Unsupported,
         Error::Container(Container::Truncated { .. }) => Class::Truncated,
         Error::Container(Container::Corrupt { .. } | Container::TrailingBytes { .. }) | Error::CorruptBlock { .. } => {
             Class::Corrupt

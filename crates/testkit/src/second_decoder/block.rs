@@ -12,9 +12,10 @@ const XZ_MEMORY: u64 = 66 << 20;
 pub(super) fn decode(codec: u8, block: &Block<'_>, prior: Result<&Prior<'_>, &Refusal>) -> Result<Vec<u8>, Refusal> {
     let prior = || prior.map_err(Refusal::clone);
     let lanes = match codec {
+        0..=14 | 18 => 0..=0,
         16 => 0..=32,
         17 | 19 => 1..=256,
-        _ => 0..=0,
+        _ => return Err(unknown(codec)),
     };
     if !lanes.contains(&block.n_lanes) {
         return Err(Refusal::corrupt(format!("codec {codec} with {} lanes", block.n_lanes)));
@@ -40,12 +41,16 @@ pub(super) fn decode(codec: u8, block: &Block<'_>, prior: Result<&Prior<'_>, &Re
         17 => structural::decode(block)?,
         18 => fast::decode(block)?,
         19 => ensemble::decode(block, prior()?)?,
-        _ => return Err(Refusal::new(Class::Unsupported, format!("codec {codec}"))),
+        _ => return Err(unknown(codec)),
     };
     if bytes.len() != block.raw_len {
         return Err(Refusal::corrupt(format!("a block of {} bytes gives {}", block.raw_len, bytes.len())));
     }
     Ok(bytes)
+}
+
+fn unknown(codec: u8) -> Refusal {
+    Refusal::new(Class::Unsupported, format!("codec {codec}"))
 }
 
 /// Reads a decoder to its end, but no further than one byte beyond `raw_len`.
