@@ -39,6 +39,10 @@ pub fn read_layout_strict<R: Read + Seek>(reader: &mut R) -> Result<Layout, Erro
 pub(crate) fn read_layout<R: Read + Seek>(source: &mut Source<'_, R>) -> Result<Layout, Error> {
     let header_len = u64::from_le_bytes(source.array_at("header length", 0)?);
     let header = source.read_at("header bytes", LENGTH_BYTES, header_len, MAX_HEADER_BYTES)?;
+    // As the format has it, by which such files are told from others; a list would do for the parser.
+    if header.first() != Some(&b'{') {
+        return Err(source.corrupt(LENGTH_BYTES, "the header does not begin with '{'"));
+    }
     let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|error| source.corrupt(LENGTH_BYTES, format!("the header is not valid: {error}")))?;
 

@@ -110,7 +110,9 @@ fn errors_say_what_is_wrong() {
     assert!(matches!(read(b"abc"), Error::Truncated { needed: 8, available: 3, .. }));
     assert!(matches!(read(b"\xff\xff\xff\xff\x00\x00\x00\x00{}"), Error::LimitExceeded { .. }));
     assert!(matches!(read(b"\x09\x00\x00\x00\x00\x00\x00\x00{}"), Error::Truncated { offset: 8, needed: 9, .. }));
-    assert!(matches!(read(b"\x02\x00\x00\x00\x00\x00\x00\x00[]"), Error::Corrupt { offset: 8, .. }));
+    for header in [&b"\x02\x00\x00\x00\x00\x00\x00\x00[]"[..], b"\x03\x00\x00\x00\x00\x00\x00\x00 {}"] {
+        assert!(matches!(read(header), Error::Corrupt { offset: 8, .. }));
+    }
     assert!(matches!(read(b"\x02\x00\x00\x00\x00\x00\x00\x00{}x"), Error::Corrupt { offset: 10, .. }));
 }
 
