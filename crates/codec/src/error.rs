@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use lmgc_container::Error as ContainerError;
+
 /// What can go wrong in compressing or decompressing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,7 +55,7 @@ pub enum Error {
     },
     /// The container is damaged, or not one.
     #[error(transparent)]
-    Container(#[from] lmgc_container::Error),
+    Container(#[from] ContainerError),
     /// A tensor file could not be read.
     #[error(transparent)]
     Tensors(#[from] lmgc_tensors::Error),
@@ -284,7 +286,7 @@ impl Error {
                 | Self::Io(_)
                 | Self::OutputExists { .. }
                 | Self::Threads(_)
-                | Self::Container(lmgc_container::Error::Io(_))
+                | Self::Container(ContainerError::Io(_))
                 | Self::Model(lmgc_model::Error::Io { .. })
         )
     }
@@ -297,14 +299,19 @@ impl Error {
             | Self::ReferenceMismatch { .. }
             | Self::VocabularyMismatch { .. }
             | Self::Damaged { .. } => true,
+            Self::Container(error) => error.is_bad_input(),
             error => error.is_damage(),
         }
     }
 
-    /// Whether the fault lies in the bytes of the compressed file.
+    /// Whether the fault lies in the bytes of a `.lmgc` file of this version or an earlier one, so that some of it may be
+    /// whole.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Container(error) => error.is_bad_input(),
+            Self::Container(error) => {
+                error.is_bad_input()
+                    && !matches!(error, ContainerError::NotLmgc | ContainerError::UnsupportedVersion { .. })
+            }
             Self::UnknownCodec { .. }
             | Self::CorruptBlock { .. }
             | Self::HashMismatch

@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::table;
 use crate::terminal::{bytes, count};
 
+/// What to do with a file that is damaged.
+pub(crate) const HINT: &str = "`lmgc decompress --salvage` restores what is whole";
+
 /// The report as JSON, with `first` in front.
 pub(crate) fn to_json(report: &SalvageReport, first: Value) -> anyhow::Result<Value> {
     let mut value = first;

@@ -55,7 +55,15 @@ fn restore(
             record["read_bytes"] = report.read_bytes.into();
             (report.raw_bytes, format!("read {}, ", bytes(report.read_bytes)))
         }
-        None => (decompress_file(input, output, files)?.raw_bytes, String::new()),
+        None => {
+            let report = decompress_file(input, output, files).inspect_err(|error| {
+                if error.is_damage() {
+                    files.progress.end();
+                    say_on(Channel::Err, common, format!("{input}: {}", damage::HINT));
+                }
+            })?;
+            (report.raw_bytes, String::new())
+        }
     };
     record["raw_bytes"] = raw_bytes.into();
     if common.json {

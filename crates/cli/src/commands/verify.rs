@@ -33,6 +33,7 @@ fn verify(input: &Place, models: &Models, common: &Common) -> anyhow::Result<()>
                 for line in damage::describe(damage) {
                     say_on(Channel::Err, common, format!("{input}: {line}"));
                 }
+                say_on(Channel::Err, common, format!("{input}: {}", damage::HINT));
             }
             return Err(error).with_context(|| format!("{input}"));
         }

@@ -145,6 +145,13 @@ fn verify_says_which_tensors_are_hit() {
     let sandbox = with_damage();
     let said = ["bad.lmgc: 1 tensor damaged, 2 whole", "all bytes outside tensors are there", "block payload"];
     sandbox.fails(&["verify", "bad.lmgc"], 3, &said);
+    // What to do about it is said where it can be done.
+    let hint = "bad.lmgc: `lmgc decompress --salvage` restores what is whole";
+    sandbox.fails(&["verify", "bad.lmgc"], 3, &[hint]);
+    sandbox.fails(&["decompress", "bad.lmgc", "-o", "out"], 3, &["block payload", hint]);
+    sandbox.write("other.lmgc", b"what is this");
+    let outcome = sandbox.run(&["decompress", "other.lmgc", "-o", "out"]);
+    assert!(outcome.code == Some(3) && !outcome.stderr.contains("salvage"), "{}", outcome.stderr);
     let outcome = sandbox.run(&["verify", "bad.lmgc", "--json"]);
     assert_eq!(outcome.code, Some(3));
     let damage = &outcome.json()[0]["damage"];
@@ -153,7 +160,6 @@ fn verify_says_which_tensors_are_hit() {
     assert_eq!(damage["damaged_tensors"][0]["lost_bytes"], 300_000);
 
     // All of several files are checked.
-    sandbox.write("other.lmgc", b"what is this");
     let outcome = sandbox.run(&["verify", "other.lmgc", "bad.lmgc", "whole.lmgc"]);
     assert_eq!(outcome.code, Some(3));
     assert!(outcome.text().contains("whole.lmgc: ok"), "{}", outcome.text());
