@@ -69,6 +69,21 @@ fn folders_come_out() {
 }
 
 #[test]
+fn flipped_bits_are_unpacked_in_the_folder_or_refused() {
+    for (name, pack, unpack) in KINDS {
+        let bytes = pack(&[("data/", b""), ("data/a", b"one"), ("data/b/c", b"two")]);
+        // A file for each bit takes its time; seven go through all places in a byte.
+        for bit in (0..8 * bytes.len()).step_by(7) {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (folder, result) = unpacked(name, &bytes, unpack);
+            // The archive, and its folder if it was unpacked.
+            assert_eq!(n_entries(folder.path()), 1 + usize::from(result.is_ok()), "{name}: bit {bit}: {result:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_gets_out_of_the_folder() {
     for (name, pack, unpack) in KINDS {
         for bad in ["../x", "/tmp/x", "data/../x", "data/../../x", "other/x", "x"] {

@@ -169,6 +169,29 @@ fn every_truncation_is_an_error() {
 }
 
 #[test]
+fn flipped_bits_leave_the_number_of_bytes_or_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    for (file, content, n_bytes) in [
+        (&TEST_IMAGES, image_file(1), 784),
+        (&TEST_LABELS, label_file(20), 20),
+        (&TEST_IMAGES, gz(&image_file(1)), 784),
+        (&TEST_LABELS, gz(&label_file(20)), 20),
+    ] {
+        // A file for each bit takes its time; seven go through all places in a byte.
+        for bit in (0..8 * content.len()).step_by(7) {
+            let mut content = content.clone();
+            content[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &content).unwrap();
+            match file.read(&path, true) {
+                Ok(content) => assert_eq!(content.len(), n_bytes, "bit {bit}"),
+                Err(error) => assert!(matches!(error, Error::BadData { .. }), "bit {bit}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_lacking_is_fetched() {
     let packed: Vec<_> = files().into_iter().map(|(name, content)| (format!("{name}.gz"), gz(&content))).collect();
     let on_server = packed.clone();

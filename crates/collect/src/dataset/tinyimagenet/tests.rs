@@ -158,6 +158,23 @@ fn every_truncation_of_an_image_is_an_error() {
 }
 
 #[test]
+fn flipped_bits_of_an_image_leave_an_image_or_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.JPEG");
+    for whole in [grey(), plain([250, 3, 100])] {
+        // A file for each bit takes its time; seven go through all places in a byte.
+        for bit in (0..8 * whole.len()).step_by(7) {
+            let mut image = whole.clone();
+            image[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &image).unwrap();
+            if let Err(error) = decode(&path, &mut vec![0; N_VALUES]) {
+                assert!(matches!(error, Error::BadData { .. }), "bit {bit}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn missing_parts_are_named() {
     for part in ["wnids.txt", "train", "val"] {
         let remove = |root: &Path| fs::rename(root.join(part), root.join("elsewhere")).unwrap();
