@@ -330,6 +330,25 @@ fn token_data_sets_go_through_the_model_as_they_are() {
     }
 }
 
+/// Found by fuzzing: such a file was refused.
+#[test]
+fn token_data_sets_with_ids_that_the_model_lacks_are_bytes() {
+    let models = OneModel::tiny(&TinyModel::default());
+    for ids in [vec![1, u32::MAX, 2], vec![4_219_640_830; 300]] {
+        let ids: Vec<u8> = ids.into_iter().flat_map(u32::to_le_bytes).collect();
+        let tensors = [("ids".to_owned(), Dtype::U32, vec![ids.len() as u64 / 4], ids.as_slice())];
+        let mut original = Vec::new();
+        let metadata = BTreeMap::from([("lmgc.tokens".to_owned(), "1".to_owned())]);
+        safetensors::write_to(&mut original, &tensors, &metadata).unwrap();
+        let text = LmSettings { window_tokens: 256, ..Default::default() };
+        for settings in settings_beyond_text().into_iter().chain([text]) {
+            let codec = models.codec(settings);
+            let (packed, _) = pack(&original, &lm_options(&codec));
+            assert!(unpack(&packed, &models).unwrap() == original);
+        }
+    }
+}
+
 #[test]
 fn single_tensors_are_restored() {
     let original = a_safetensors_file();

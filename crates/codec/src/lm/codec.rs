@@ -326,8 +326,16 @@ impl LmCodec {
         Ok((encoded(&payload, windows), length))
     }
 
+    /// The token ids that these bytes are, if the model has all of them: what calls itself a token data set may hold anything.
+    fn token_ids(&self, bytes: &[u8]) -> Option<Vec<u32>> {
+        let (ids, []) = bytes.as_chunks() else { return None };
+        let vocab_size = self.language_model.model().config().vocab_size;
+        ids.iter().map(|&id| Some(u32::from_le_bytes(id)).filter(|&id| (id as usize) < vocab_size)).collect()
+    }
+
     fn encode_measured(&self, input: BlockInput<'_>, progress: &dyn Progress) -> Result<(Encoded, CodeLength), Error> {
-        let as_ids = input.is_token_ids && input.bytes.len().is_multiple_of(4);
+        let token_ids = if input.is_token_ids { self.token_ids(input.bytes) } else { None };
+        let as_ids = token_ids.is_some();
         let serializer = match self.settings.serializer() {
             Some(serializer) => serializer,
             // Token ids need no serialiser.
@@ -336,8 +344,7 @@ impl LmCodec {
         };
         let mut text_bytes = Cow::Borrowed(input.bytes);
         let (mut rest, mut side) = (None, Vec::new());
-        let (source, ids) = if as_ids {
-            let ids = input.bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let (source, ids) = if let Some(ids) = token_ids {
             (Source::TokenIds, ids)
         } else {
             if let Some(cut) = self.text_cut(input.place.dtype) {
