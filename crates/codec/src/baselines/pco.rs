@@ -85,8 +85,8 @@ fn unpack<T: Number + LittleEndian>(file: &[u8], n: usize) -> Result<Vec<u8>, Er
             return Err(Error::corrupt_block("pco file ends before a chunk"));
         };
         let n_in_chunk = u32::from_le_bytes([n0, n1, n2, 0]) as usize + 1;
-        let is_possible = n_in_chunk == n || (limits::MIN_CHUNK_NUMBERS..=missing.len()).contains(&n_in_chunk);
-        if chunk_type != number_type as u8 || !is_possible || n_in_chunk > missing.len() {
+        let is_possible = n_in_chunk <= missing.len() && (n_in_chunk == n || n_in_chunk >= limits::MIN_CHUNK_NUMBERS);
+        if chunk_type != number_type as u8 || !is_possible {
             let missing = missing.len();
             return Err(Error::corrupt_block(format!(
                 "pco chunk of {n_in_chunk} numbers of type {chunk_type}, with {missing} missing"
